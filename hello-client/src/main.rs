@@ -1,0 +1,56 @@
+//! The program: reads its arguments, polls until the count is reached or SIGTERM or SIGINT.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use hello_client::args::Args;
+use hello_client::poll::Poller;
+use hello_client::run::{Plan, as_expected, run};
+use hello_common::log::TextStyle;
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let _log = hello_common::log::init(std::io::stdout(), args.log_format, TextStyle::Bare);
+    let result = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+        .and_then(|runtime| {
+            let result = runtime.block_on(poll(args));
+            // A name lookup that hangs in the system's resolver must not hold up the exit.
+            runtime.shutdown_background();
+            result
+        });
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            tracing::error!("hello-client: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Polls as asked; whether the expectation was met.
+async fn poll(args: Args) -> anyhow::Result<bool> {
+    // The handlers come first: process 1 ignores a signal that has none.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let poller = Poller::new(args.url, args.timeout).context("cannot make an HTTP client")?;
+    let plan = Plan { interval: args.interval, count: args.count };
+    let summary = run(&poller, plan, stop).await;
+    if plan.count.is_some() {
+        // Not eprintln!, which panics when standard error is closed.
+        let _ =
+            std::io::Write::write_all(&mut std::io::stderr(), format!("{summary}\n").as_bytes());
+    }
+    Ok(as_expected(&summary, plan, args.expect))
+}

@@ -1,0 +1,126 @@
+//! One event as one JSON object, with the field names of Cloud Logging's structured logging
+//! (<https://cloud.google.com/logging/docs/structured-logging>).
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata};
+
+/// The fields of one event.
+///
+/// A dotted name nests: `httpRequest.status` becomes `{"httpRequest":{"status":…}}`.
+/// Fields are for JSON; a text line is the message alone.
+#[derive(Debug, Default)]
+pub struct Fields {
+    message: String,
+    others: Map<String, Value>,
+}
+
+impl Fields {
+    /// Collects the fields of `event`.
+    #[must_use]
+    pub fn of(event: &Event<'_>) -> Self {
+        let mut fields = Self::default();
+        event.record(&mut fields);
+        fields
+    }
+
+    /// What the event says.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The object: `severity`, `time`, `message`, then the event's own fields.
+    #[must_use]
+    pub fn into_json(self, metadata: &Metadata<'_>, time: &str) -> Value {
+        let mut object = Map::new();
+        object.insert("severity".into(), severity(*metadata.level()).into());
+        object.insert("time".into(), time.into());
+        object.insert("message".into(), self.message.into());
+        object.extend(self.others);
+        Value::Object(object)
+    }
+
+    fn insert(&mut self, name: &str, value: Value) {
+        let Some((outer, inner)) = name.split_once('.') else {
+            self.others.insert(name.to_owned(), value);
+            return;
+        };
+        let nested = self.others.entry(outer).or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(nested) = nested {
+            nested.insert(inner.to_owned(), value);
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.message = format!("{value:?}");
+        } else {
+            self.insert(field.name(), format!("{value:?}").into());
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            value.clone_into(&mut self.message);
+        } else {
+            self.insert(field.name(), value.into());
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.insert(field.name(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.insert(field.name(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.insert(field.name(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.insert(field.name(), value.into());
+    }
+}
+
+/// Cloud Logging's `LogSeverity` for a level.
+fn severity(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "ERROR",
+        Level::WARN => "WARNING",
+        Level::INFO => "INFO",
+        _ => "DEBUG",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dotted_names_nest() {
+        let mut fields = Fields::default();
+        fields.insert("httpRequest.status", 200.into());
+        fields.insert("httpRequest.requestMethod", "GET".into());
+        fields.insert("plain", true.into());
+        assert_eq!(
+            Value::Object(fields.others),
+            serde_json::json!({
+                "httpRequest": {"status": 200, "requestMethod": "GET"},
+                "plain": true,
+            })
+        );
+    }
+
+    #[test]
+    fn severities_are_those_of_cloud_logging() {
+        assert_eq!(severity(Level::WARN), "WARNING");
+        assert_eq!(severity(Level::TRACE), "DEBUG");
+    }
+}

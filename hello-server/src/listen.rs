@@ -1,0 +1,87 @@
+//! The listening socket.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+/// Why the server cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Another program has the port.
+    #[error("port {} on {} is in use: stop the program that has it, or choose another with --port or PORT", .0.port(), .0.ip())]
+    InUse(SocketAddr),
+    /// Ports below 1024 may need a privilege.
+    #[error("not permitted to listen on {0}: choose a port of 1024 or above with --port or PORT")]
+    NotPermitted(SocketAddr),
+    /// The address is not one of this machine's, or something else went wrong.
+    #[error("cannot listen on {0} (--host, --port): {1}")]
+    Other(SocketAddr, io::Error),
+}
+
+/// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Listens on `host` and `port`. The address `::` serves IPv4 too, and falls back to
+/// `0.0.0.0` on a machine without IPv6.
+pub fn listen(host: IpAddr, port: u16) -> Result<TcpListener, ListenError> {
+    let address = SocketAddr::new(host, port);
+    match bind(address) {
+        Err(error) if host.is_unspecified() && host.is_ipv6() && lacks_ipv6(&error) => {
+            let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+            bind(address).map_err(|error| describe(address, error))
+        }
+        result => result.map_err(|error| describe(address, error)),
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // A restarted server must not wait for its predecessor's connections to leave TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    error.raw_os_error() == Some(EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+fn describe(address: SocketAddr, error: io::Error) -> ListenError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => ListenError::InUse(address),
+        io::ErrorKind::PermissionDenied => ListenError::NotPermitted(address),
+        _ => ListenError::Other(address, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named() {
+        let first = listen(Ipv4Addr::LOCALHOST.into(), 0).unwrap();
+        let port = first.local_addr().unwrap().port();
+        let error = listen(Ipv4Addr::LOCALHOST.into(), port).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("port {port} on 127.0.0.1 is in use")));
+    }
+
+    #[tokio::test]
+    async fn the_unspecified_address_serves_ipv4() {
+        let listener = listen(Ipv6Addr::UNSPECIFIED.into(), 0).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connect = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+        let (accepted, connected) = tokio::join!(listener.accept(), connect);
+        assert!(accepted.is_ok() && connected.is_ok());
+    }
+}
