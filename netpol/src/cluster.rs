@@ -1,0 +1,207 @@
+//! Namespaces, pods and policies: all that a verdict depends on.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1 as core;
+
+use crate::policy::Policy;
+use crate::port::Protocol;
+use crate::selector::Labels;
+
+/// The label that every namespace has, with its name (rule 12).
+pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// What is known of a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    namespaces: BTreeMap<String, Labels>,
+    pods: Vec<Pod>,
+    policies: Vec<Policy>,
+}
+
+/// A pod, as far as policies see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its addresses; none for a pod that is only written down in a manifest.
+    pub addresses: Vec<IpAddr>,
+    /// The ports that its containers declare with a name.
+    pub named_ports: Vec<NamedPort>,
+    /// Whether it uses its node's network, where policies are undefined (rule 19).
+    pub host_network: bool,
+}
+
+/// A container port that has a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedPort {
+    /// The name.
+    pub name: String,
+    /// The protocol; a name is looked up together with it (rule 15).
+    pub protocol: Protocol,
+    /// The number.
+    pub port: u16,
+}
+
+impl Cluster {
+    /// Adds a namespace with its labels; [`NAMESPACE_NAME_LABEL`] is set whatever they say.
+    pub fn add_namespace(&mut self, name: &str, mut labels: Labels) {
+        labels.insert(NAMESPACE_NAME_LABEL.to_owned(), name.to_owned());
+        self.namespaces.insert(name.to_owned(), labels);
+    }
+
+    /// Adds a pod, and its namespace if that is not there.
+    pub fn add_pod(&mut self, pod: Pod) {
+        if !self.namespaces.contains_key(&pod.namespace) {
+            self.add_namespace(&pod.namespace, Labels::new());
+        }
+        self.pods.push(pod);
+    }
+
+    /// Adds a policy.
+    pub fn add_policy(&mut self, policy: Policy) {
+        self.policies.push(policy);
+    }
+
+    /// The labels of a namespace; an unknown one has none.
+    #[must_use]
+    pub fn namespace_labels(&self, name: &str) -> Option<&Labels> {
+        self.namespaces.get(name)
+    }
+
+    /// Every pod.
+    #[must_use]
+    pub fn pods(&self) -> &[Pod] {
+        &self.pods
+    }
+
+    /// Every policy.
+    #[must_use]
+    pub fn policies(&self) -> &[Policy] {
+        &self.policies
+    }
+
+    /// The pod of this namespace and name.
+    #[must_use]
+    pub fn pod(&self, namespace: &str, name: &str) -> Option<&Pod> {
+        self.pods.iter().find(|pod| pod.namespace == namespace && pod.name == name)
+    }
+}
+
+impl Pod {
+    /// Reads a Pod object; `None` for one that has finished, which counts no more (rule 24).
+    #[must_use]
+    pub fn from_api(pod: &core::Pod) -> Option<Self> {
+        let status = pod.status.as_ref();
+        let phase = status.and_then(|status| status.phase.as_deref());
+        if matches!(phase, Some("Succeeded" | "Failed")) {
+            return None;
+        }
+        let spec = pod.spec.as_ref();
+        let addresses = status
+            .and_then(|status| status.pod_ips.as_ref())
+            .into_iter()
+            .flatten()
+            .filter_map(|address| address.ip.parse().ok());
+        Some(Self {
+            namespace: pod.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+            name: pod.metadata.name.clone().unwrap_or_default(),
+            labels: pod.metadata.labels.clone().unwrap_or_default(),
+            addresses: addresses.collect(),
+            named_ports: spec.map(named_ports).unwrap_or_default(),
+            host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
+        })
+    }
+
+    /// The numbers of the ports with this name and protocol.
+    pub fn ports_named(&self, name: &str, protocol: Protocol) -> impl Iterator<Item = u16> {
+        let matching = move |port: &&NamedPort| port.name == name && port.protocol == protocol;
+        self.named_ports.iter().filter(matching).map(|port| port.port)
+    }
+}
+
+impl fmt::Display for Pod {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The named ports of a pod's containers and of its sidecars (init containers that keep running).
+#[must_use]
+pub fn named_ports(spec: &core::PodSpec) -> Vec<NamedPort> {
+    let sidecars = spec
+        .init_containers
+        .iter()
+        .flatten()
+        .filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    spec.containers
+        .iter()
+        .chain(sidecars)
+        .flat_map(|container| container.ports.iter().flatten())
+        .filter_map(|port| {
+            Some(NamedPort {
+                name: port.name.clone()?,
+                protocol: Protocol::from_api(port.protocol.as_deref())?,
+                port: u16::try_from(port.container_port).ok()?,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(phase: &str) -> Option<Pod> {
+        let object = json!({
+            "metadata": {"name": "p", "namespace": "n", "labels": {"a": "b"}},
+            "spec": {
+                "containers": [{"name": "c", "ports": [
+                    {"name": "http", "containerPort": 80}, {"containerPort": 81},
+                ]}],
+                "initContainers": [
+                    {"name": "i", "ports": [{"name": "init", "containerPort": 1}]},
+                    {"name": "s", "restartPolicy": "Always",
+                     "ports": [{"name": "dns", "containerPort": 53, "protocol": "UDP"}]},
+                ],
+            },
+            "status": {"phase": phase, "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]},
+        });
+        Pod::from_api(&serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn rule_12_every_namespace_has_the_label_of_its_name() {
+        let mut cluster = Cluster::default();
+        let lie = Labels::from([(NAMESPACE_NAME_LABEL.into(), "other".into())]);
+        cluster.add_namespace("a", lie);
+        cluster.add_pod(Pod { namespace: "b".into(), ..Pod::default() });
+        for name in ["a", "b"] {
+            assert_eq!(cluster.namespace_labels(name).unwrap()[NAMESPACE_NAME_LABEL], name);
+        }
+    }
+
+    #[test]
+    fn rule_24_finished_pods_do_not_count() {
+        assert!(pod("Succeeded").is_none() && pod("Failed").is_none());
+        assert!(pod("Pending").is_some() && pod("Running").is_some());
+    }
+
+    #[test]
+    fn named_ports_are_those_of_containers_and_sidecars() {
+        let pod = pod("Running").unwrap();
+        let names: Vec<_> = pod.named_ports.iter().map(|port| port.name.as_str()).collect();
+        assert_eq!(names, ["http", "dns"]);
+        assert_eq!(pod.ports_named("dns", Protocol::Udp).collect::<Vec<_>>(), [53]);
+        assert_eq!(pod.ports_named("dns", Protocol::Tcp).count(), 0);
+        assert_eq!(pod.addresses.len(), 2);
+    }
+}

@@ -1,0 +1,302 @@
+//! The decision of [`Isolation`] as the filter of one pod: port ranges, each with the set of
+//! addresses that may use it. [`crate::kernel`] writes it as an nftables table.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::cluster::{Cluster, Pod};
+use crate::isolation::{Allowance, Isolation, Party};
+use crate::policy::{Direction, Peer, Peers, PortSpec, Ports};
+use crate::port::{PortRange, Protocol};
+use crate::ranges::Addresses;
+
+/// Both filters of one pod, and how they treat what they do not allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodFilter {
+    /// Connections to the pod.
+    pub ingress: Filter,
+    /// Connections from the pod.
+    pub egress: Filter,
+    /// The pod's node, which no policy applies to (rule 21).
+    pub nodes: Vec<IpAddr>,
+    /// Choices of the engine.
+    pub behaviour: Behaviour,
+}
+
+/// What the API leaves to the engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Behaviour {
+    /// What becomes of open connections that a new policy does not allow (rule 23).
+    pub established: Established,
+    /// What becomes of packets that no rule allows.
+    pub denied: Denied,
+}
+
+/// What becomes of open connections that a new policy does not allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Established {
+    /// They are cut at once, as Cilium and Dataplane V2 do.
+    #[default]
+    Cut,
+    /// They live on until they end by themselves, as with Calico.
+    Keep,
+}
+
+/// What becomes of packets that no rule allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Denied {
+    /// Dropped: the client times out, as the tutorial shows.
+    #[default]
+    Drop,
+    /// Rejected: the client is refused at once, as kube-router does.
+    Reject,
+}
+
+/// What one direction lets through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// Everything.
+    Open,
+    /// Only this; nothing where it is empty.
+    Only(Vec<Accept>),
+}
+
+/// One thing that is let through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accept {
+    /// To which ports of the destination.
+    pub ports: PortSet,
+    /// From or to which addresses.
+    pub peers: PeerSet,
+}
+
+/// Ports of a protocol, or all that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PortSet {
+    /// Every protocol.
+    Everything,
+    /// Every port of a protocol.
+    Protocol(Protocol),
+    /// A range of ports.
+    Range(Protocol, PortRange),
+}
+
+/// Addresses, or all that there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerSet {
+    /// Every address.
+    Everyone,
+    /// These.
+    Addresses(Addresses),
+}
+
+/// The filter of `pod`, which is on the node with the addresses `nodes`.
+#[must_use]
+pub fn compile(cluster: &Cluster, pod: &Pod, nodes: &[IpAddr], behaviour: Behaviour) -> PodFilter {
+    let filter = |direction| match Isolation::of(cluster, pod, direction) {
+        Isolation::Open => Filter::Open,
+        Isolation::Allowed { rules, .. } => {
+            let mut accepts = Accepts::default();
+            for allowance in rules {
+                accepts.add(cluster, pod, direction, &allowance);
+            }
+            accepts.into_filter()
+        }
+    };
+    PodFilter {
+        ingress: filter(Direction::Ingress),
+        egress: filter(Direction::Egress),
+        nodes: nodes.to_vec(),
+        behaviour,
+    }
+}
+
+/// Collects by ports, so that the number of rules is that of different ports, and the peers
+/// of each are one set.
+#[derive(Default)]
+struct Accepts(BTreeMap<PortSet, PeerSet>);
+
+impl Accepts {
+    fn add(&mut self, cluster: &Cluster, pod: &Pod, direction: Direction, rule: &Allowance<'_>) {
+        let peers = peers(cluster, rule);
+        match &rule.rule.ports {
+            Ports::Every => self.insert(PortSet::Everything, peers),
+            Ports::Any(entries) => {
+                for entry in entries {
+                    let protocol = entry.protocol;
+                    match &entry.ports {
+                        PortSpec::Every => self.insert(PortSet::Protocol(protocol), peers.clone()),
+                        PortSpec::Range(range) => {
+                            self.insert(PortSet::Range(protocol, *range), peers.clone());
+                        }
+                        PortSpec::Named(name) if direction == Direction::Ingress => {
+                            for port in pod.ports_named(name, protocol) {
+                                let range = PortRange::single(port);
+                                self.insert(PortSet::Range(protocol, range), peers.clone());
+                            }
+                        }
+                        PortSpec::Named(name) => self.add_named(cluster, rule, name, protocol),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rule 15: in egress a name means each destination's own port of that name.
+    fn add_named(
+        &mut self,
+        cluster: &Cluster,
+        rule: &Allowance<'_>,
+        name: &str,
+        protocol: Protocol,
+    ) {
+        for peer in cluster.pods() {
+            for port in peer.ports_named(name, protocol) {
+                if rule.names(cluster, Party::Pod(peer)) {
+                    let mut addresses = Addresses::default();
+                    peer.addresses.iter().for_each(|address| addresses.add(*address));
+                    let range = PortRange::single(port);
+                    self.insert(PortSet::Range(protocol, range), PeerSet::Addresses(addresses));
+                }
+            }
+        }
+    }
+
+    fn insert(&mut self, ports: PortSet, peers: PeerSet) {
+        match (self.0.get_mut(&ports), peers) {
+            (Some(PeerSet::Addresses(there)), PeerSet::Addresses(more)) => there.extend(more),
+            (Some(PeerSet::Everyone), _) => {}
+            (_, peers) => {
+                self.0.insert(ports, peers);
+            }
+        }
+    }
+
+    fn into_filter(self) -> Filter {
+        let accepts = self.0.into_iter().filter_map(|(ports, mut peers)| {
+            if let PeerSet::Addresses(addresses) = &mut peers {
+                addresses.normalise();
+                if addresses.is_empty() {
+                    return None;
+                }
+            }
+            Some(Accept { ports, peers })
+        });
+        Filter::Only(accepts.collect())
+    }
+}
+
+/// The addresses that a rule names: those of the pods it selects, and its blocks (rule 18).
+fn peers(cluster: &Cluster, rule: &Allowance<'_>) -> PeerSet {
+    let Peers::Any(peers) = &rule.rule.peers else { return PeerSet::Everyone };
+    let mut addresses = Addresses::default();
+    for peer in peers {
+        match peer {
+            Peer::Block { cidr, except } => addresses.add_block(cidr, except),
+            Peer::Pods { .. } => cluster
+                .pods()
+                .iter()
+                .filter(|pod| peer.matches(cluster, &rule.policy.namespace, Party::Pod(pod)))
+                .flat_map(|pod| &pod.addresses)
+                .for_each(|address| addresses.add(*address)),
+        }
+    }
+    PeerSet::Addresses(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cluster::NamedPort;
+    use crate::selector::tests::labels;
+
+    fn cluster(spec: Value) -> Cluster {
+        let mut cluster = Cluster::default();
+        for (name, host) in [("a", 1), ("b", 2), ("c", 3)] {
+            cluster.add_pod(Pod {
+                namespace: "x".into(),
+                name: name.into(),
+                labels: labels(&[("pod", name)]),
+                addresses: vec![[10, 0, 0, host].into()],
+                named_ports: vec![NamedPort {
+                    name: "http".into(),
+                    protocol: Protocol::Tcp,
+                    port: 8000 + u16::from(host),
+                }],
+                host_network: false,
+            });
+        }
+        let object = json!({"metadata": {"name": "p", "namespace": "x"}, "spec": spec});
+        let policy = crate::validate::policy(&serde_json::from_value(object).unwrap());
+        cluster.add_policy(policy.unwrap());
+        cluster
+    }
+
+    fn filter_of_a(spec: Value) -> PodFilter {
+        let cluster = cluster(spec);
+        compile(&cluster, cluster.pod("x", "a").unwrap(), &[], Behaviour::default())
+    }
+
+    fn addresses(blocks: &[&str]) -> PeerSet {
+        let mut addresses = Addresses::default();
+        blocks.iter().for_each(|block| addresses.add_block(&block.parse().unwrap(), &[]));
+        addresses.normalise();
+        PeerSet::Addresses(addresses)
+    }
+
+    fn range(port: u16) -> PortSet {
+        PortSet::Range(Protocol::Tcp, PortRange::single(port))
+    }
+
+    #[test]
+    fn an_open_direction_has_no_filter() {
+        let filter = filter_of_a(json!({}));
+        assert_eq!(filter.ingress, Filter::Only(vec![]));
+        assert_eq!(filter.egress, Filter::Open);
+    }
+
+    #[test]
+    fn rules_for_the_same_ports_become_one_set_of_peers() {
+        let filter = filter_of_a(json!({"ingress": [
+            {"from": [{"podSelector": {"matchLabels": {"pod": "b"}}}], "ports": [{"port": 80}]},
+            {"from": [{"ipBlock": {"cidr": "10.0.0.3/32"}}], "ports": [{"port": 80}]},
+        ]}));
+        let peers = addresses(&["10.0.0.2/31"]);
+        assert_eq!(filter.ingress, Filter::Only(vec![Accept { ports: range(80), peers }]));
+    }
+
+    #[test]
+    fn everyone_absorbs_a_set_of_peers_whichever_comes_first() {
+        let some = json!({"from": [{"podSelector": {"matchLabels": {"pod": "b"}}}]});
+        for rules in [json!([some, {}]), json!([{}, some])] {
+            let everything = Accept { ports: PortSet::Everything, peers: PeerSet::Everyone };
+            assert_eq!(
+                filter_of_a(json!({ "ingress": rules })).ingress,
+                Filter::Only(vec![everything])
+            );
+        }
+    }
+
+    #[test]
+    fn rule_15_named_ports_are_the_pods_own_inwards_and_each_peers_outwards() {
+        let inwards = filter_of_a(json!({"ingress": [{"ports": [{"port": "http"}]}]}));
+        assert_eq!(
+            inwards.ingress,
+            Filter::Only(vec![Accept { ports: range(8001), peers: PeerSet::Everyone }])
+        );
+        let outwards = filter_of_a(json!({"egress": [{"ports": [{"port": "http"}]}]}));
+        let accepts = [1, 2, 3].map(|host| Accept {
+            ports: range(8000 + host),
+            peers: addresses(&[&format!("10.0.0.{host}/32")]),
+        });
+        assert_eq!(outwards.egress, Filter::Only(accepts.to_vec()));
+    }
+
+    #[test]
+    fn a_rule_whose_peers_match_nobody_lets_nothing_through() {
+        let rule = json!({"from": [{"podSelector": {"matchLabels": {"pod": "none"}}}]});
+        assert_eq!(filter_of_a(json!({"ingress": [rule]})).ingress, Filter::Only(vec![]));
+    }
+}

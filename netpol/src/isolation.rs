@@ -1,0 +1,157 @@
+//! What policies mean for one pod and one direction. Nothing else interprets a policy.
+//!
+//! The rules, from the API's documentation, defaults and validation
+//! (<https://kubernetes.io/docs/concepts/services-networking/network-policies/>):
+//!
+//!  1. Isolation is per direction, by policies of the pod's own namespace; policies add up.
+//!  2. A connection needs the egress of its source and the ingress of its destination.
+//!  3. Without `policyTypes`: Ingress, and Egress if and only if `egress` has a rule.
+//!  4. `policyTypes` wins over the sections present.
+//!  5. `ingress` empty, absent or null, with Ingress: deny all.
+//!  6. A rule `{}` allows all.
+//!  7. `from`/`to` missing or empty: everyone; the same for `ports`.
+//!  8. `podSelector` empty or absent: all pods of the namespace.
+//!  9. `podSelector` alone means the policy's namespace, `namespaceSelector` alone all pods
+//!     there, both in one item both, several items any; an empty selector selects all.
+//! 10. An empty peer is invalid; `ipBlock` with a selector is invalid.
+//! 11. `In` needs the key; `NotIn` and `DoesNotExist` match where it is missing; `""` is a value.
+//! 12. Every namespace has the label `kubernetes.io/metadata.name`.
+//! 13. The protocol defaults to TCP; a protocol without port means all its ports.
+//! 14. `endPort` is inclusive.
+//! 15. A named port resolves on the destination pod, by name and protocol.
+//! 16. A rule for SCTP only still isolates TCP.
+//! 17. `ipBlock` minus `except`; another rule may allow again what `except` took out.
+//! 18. `ipBlock` matches a pod's address too, as Kubernetes' end-to-end tests do.
+//! 19. Pods on the host's network: undefined. Here no policy isolates them and no selector
+//!     matches them, which the documentation calls the most common way.
+//! 20. A pod always reaches itself.
+//! 21. A node and its own pods always reach each other.
+//! 22. Replies are allowed.
+//! 23. Established connections when a policy changes: a choice of the engine ([`crate::compile`]).
+//! 24. Finished pods do not count.
+
+use std::net::IpAddr;
+
+use crate::cluster::{Cluster, Pod};
+use crate::policy::{Direction, Namespaces, Peer, Peers, Policy, PortSpec, Ports, Rule};
+use crate::port::Protocol;
+
+/// What the policies of a cluster mean for one pod and one direction.
+#[derive(Clone, Debug)]
+pub enum Isolation<'a> {
+    /// No policy isolates the pod: everything is allowed.
+    Open,
+    /// At least one policy isolates it: only what some rule allows.
+    Allowed {
+        /// The policies that isolate, in the cluster's order.
+        policies: Vec<&'a Policy>,
+        /// All their rules; with none, nothing is allowed.
+        rules: Vec<Allowance<'a>>,
+    },
+}
+
+/// One rule of an isolating policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance<'a> {
+    /// The policy that it is from.
+    pub policy: &'a Policy,
+    /// Its place in the policy's list.
+    pub index: usize,
+    /// The rule.
+    pub rule: &'a Rule,
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub enum Party<'a> {
+    /// A pod of the cluster.
+    Pod(&'a Pod),
+    /// The pod's own node (rule 21).
+    Node,
+    /// Any other address.
+    Address(IpAddr),
+}
+
+impl<'a> Isolation<'a> {
+    /// What `cluster`'s policies mean for `pod` in `direction` (rules 1, 8 and 19).
+    #[must_use]
+    pub fn of(cluster: &'a Cluster, pod: &Pod, direction: Direction) -> Self {
+        if pod.host_network {
+            return Self::Open;
+        }
+        let mut policies = Vec::new();
+        let mut rules = Vec::new();
+        for policy in cluster.policies() {
+            let Some(its_rules) = policy.rules(direction) else { continue };
+            if policy.namespace != pod.namespace || !policy.pods.matches(&pod.labels) {
+                continue;
+            }
+            policies.push(policy);
+            let numbered = its_rules.iter().enumerate();
+            rules.extend(numbered.map(|(index, rule)| Allowance { policy, index, rule }));
+        }
+        if policies.is_empty() { Self::Open } else { Self::Allowed { policies, rules } }
+    }
+}
+
+impl Allowance<'_> {
+    /// Whether the rule names `party` (rules 7, 9, 17 and 18).
+    #[must_use]
+    pub fn names(&self, cluster: &Cluster, party: Party<'_>) -> bool {
+        match &self.rule.peers {
+            Peers::Everyone => true,
+            Peers::Any(peers) => {
+                peers.iter().any(|peer| peer.matches(cluster, &self.policy.namespace, party))
+            }
+        }
+    }
+
+    /// Whether the rule names this port of `destination` (rules 7 and 13 to 16).
+    #[must_use]
+    pub fn covers(&self, destination: Party<'_>, protocol: Protocol, port: u16) -> bool {
+        let Ports::Any(entries) = &self.rule.ports else { return true };
+        entries.iter().filter(|entry| entry.protocol == protocol).any(|entry| match &entry.ports {
+            PortSpec::Every => true,
+            PortSpec::Range(range) => range.contains(port),
+            PortSpec::Named(name) => match destination {
+                Party::Pod(pod) => pod.ports_named(name, protocol).any(|number| number == port),
+                Party::Node | Party::Address(_) => false,
+            },
+        })
+    }
+}
+
+impl Peer {
+    /// Whether this peer, of a policy in `namespace`, is `party`.
+    #[must_use]
+    pub fn matches(&self, cluster: &Cluster, namespace: &str, party: Party<'_>) -> bool {
+        match (self, party) {
+            (_, Party::Node) => false,
+            (Self::Block { .. }, Party::Address(address)) => self.contains(address),
+            (Self::Block { .. }, Party::Pod(pod)) => {
+                pod.addresses.iter().any(|address| self.contains(*address))
+            }
+            (Self::Pods { .. }, Party::Address(_)) => false,
+            (Self::Pods { namespaces, pods }, Party::Pod(pod)) => {
+                !pod.host_network
+                    && match namespaces {
+                        Namespaces::OfThePolicy => pod.namespace == namespace,
+                        Namespaces::Matching(selector) => cluster
+                            .namespace_labels(&pod.namespace)
+                            .is_some_and(|labels| selector.matches(labels)),
+                    }
+                    && pods.matches(&pod.labels)
+            }
+        }
+    }
+
+    /// Whether the block holds `address` (rule 17).
+    fn contains(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Block { cidr, except } => {
+                cidr.contains(&address) && !except.iter().any(|inner| inner.contains(&address))
+            }
+            Self::Pods { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! A pod's filter as an nftables table in the pod's own network namespace, written over
+//! netlink in one transaction: no packet ever sees half a policy.
+//!
+//! ```text
+//! table inet netpol {
+//!     set ingress0 { type ipv4_addr; flags interval; … }
+//!     chain ingress {
+//!         type filter hook input priority filter; policy accept;
+//!         iifname "lo" accept                      # rule 20
+//!         ct direction reply accept                # rule 22
+//!         ct state related accept
+//!         ip saddr NODE accept                     # rule 21
+//!         meta l4proto tcp th dport 8080 ip saddr @ingress0 accept
+//!         counter drop
+//!     }
+//!     chain egress { … the same for hook output }
+//! }
+//! ```
+//!
+//! A pod that no policy isolates gets the table too: connections that were opened before
+//! connection tracking was switched on would be picked up the wrong way round, and then pass a
+//! later policy as replies.
+
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+
+use nlink::netlink::nftables::{
+    BaseChain, Chain, CmpOp, CtDirection, CtState, Expr, Family, FilterHook, PacketField,
+    PayloadBase, Policy as ChainPolicy, Priority, RangeOp, Register, Rule, Set, SetElement,
+    SetKeyType, Transaction,
+};
+use nlink::netlink::{Connection, Nftables};
+
+use crate::compile::{Denied, Established, Filter, PeerSet, PodFilter, PortSet};
+use crate::policy::Direction;
+use crate::port::PortRange;
+
+/// The table's name.
+pub const TABLE: &str = "netpol";
+
+/// Elements sent in one message: a netlink attribute holds 65,535 bytes.
+const ELEMENTS_A_MESSAGE: usize = 1000;
+
+/// Neighbour discovery, without which IPv6 cannot find even an allowed peer (RFC 4861).
+const NEIGHBOUR_DISCOVERY: (u8, u8) = (133, 137);
+
+/// The kernel refused something.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} over netlink: {source}")]
+pub struct KernelError {
+    action: &'static str,
+    source: nlink::netlink::Error,
+}
+
+/// Writes the table of one network namespace. Keep it: to open one costs more than an update.
+pub struct Firewall {
+    connection: Connection<Nftables>,
+}
+
+impl Firewall {
+    /// A writer for the network namespace that `namespace` is an open file of.
+    ///
+    /// Needs `CAP_SYS_ADMIN` and `CAP_NET_ADMIN` over the namespace, and a tokio runtime.
+    pub fn open(namespace: BorrowedFd<'_>) -> Result<Self, KernelError> {
+        let connection = Connection::new_in(namespace).map_err(|source| KernelError {
+            action: "reach a network namespace's nftables",
+            source,
+        })?;
+        Ok(Self { connection })
+    }
+
+    /// Replaces the table by one that enforces `filter`. On an error the old one stays in force.
+    pub async fn replace(&self, filter: &PodFilter) -> Result<(), KernelError> {
+        fill(self.connection.transaction(), filter)
+            .commit(&self.connection)
+            .await
+            .map_err(|source| KernelError { action: "replace a pod's filter", source })
+    }
+}
+
+fn fill(transaction: Transaction, filter: &PodFilter) -> Transaction {
+    // Made, if it is not there, so that it can be deleted: then the table is a new one,
+    // whatever was there before.
+    let mut transaction = transaction
+        .update_table(TABLE, Family::Inet, 0)
+        .del_table(TABLE, Family::Inet)
+        .add_table(TABLE, Family::Inet);
+    for direction in Direction::BOTH {
+        transaction = add_direction(transaction, filter, direction);
+    }
+    transaction
+}
+
+/// Where a direction's packets are met, and where in them the peer's address is.
+struct Way {
+    chain: &'static str,
+    hook: FilterHook,
+    v4: PacketField,
+    v6: PacketField,
+}
+
+fn way(direction: Direction) -> Way {
+    match direction {
+        Direction::Ingress => Way {
+            chain: "ingress",
+            hook: FilterHook::Input,
+            v4: PacketField::Ip4Saddr,
+            v6: PacketField::Ip6Saddr,
+        },
+        Direction::Egress => Way {
+            chain: "egress",
+            hook: FilterHook::Output,
+            v4: PacketField::Ip4Daddr,
+            v6: PacketField::Ip6Daddr,
+        },
+    }
+}
+
+fn add_direction(
+    mut transaction: Transaction,
+    filter: &PodFilter,
+    direction: Direction,
+) -> Transaction {
+    let way = way(direction);
+    let base = BaseChain::filter(way.hook.clone(), Priority::Filter).policy(ChainPolicy::Accept);
+    let chain = Chain::new(TABLE, way.chain).expect("both names are valid").family(Family::Inet);
+    transaction = transaction.add_chain(chain.base(base));
+
+    let rule = || Rule::new(TABLE, way.chain).family(Family::Inet);
+    let loopback = match direction {
+        Direction::Ingress => rule().match_iif("lo"),
+        Direction::Egress => rule().match_oif("lo"),
+    };
+    let tracked = match filter.behaviour.established {
+        Established::Cut => rule().match_ct_direction(CtDirection::Reply),
+        Established::Keep => rule().match_ct_state(CtState::ESTABLISHED),
+    };
+    let related = rule().match_ct_state(CtState::RELATED);
+    for always in [loopback, tracked, related] {
+        transaction = transaction.add_rule(always.accept());
+    }
+
+    let accepts = match (direction, filter) {
+        (Direction::Ingress, PodFilter { ingress: Filter::Only(accepts), .. })
+        | (Direction::Egress, PodFilter { egress: Filter::Only(accepts), .. }) => accepts,
+        _ => return transaction,
+    };
+    for node in &filter.nodes {
+        let from_node = match (direction, node) {
+            (Direction::Ingress, IpAddr::V4(node)) => rule().match_saddr_v4(*node, 32),
+            (Direction::Ingress, IpAddr::V6(node)) => rule().match_saddr_v6(*node, 128),
+            (Direction::Egress, IpAddr::V4(node)) => rule().match_daddr_v4(*node, 32),
+            (Direction::Egress, IpAddr::V6(node)) => rule().match_daddr_v6(*node, 128),
+        };
+        transaction = transaction.add_rule(from_node.accept());
+    }
+    transaction = transaction.add_rule(neighbour_discovery(rule()).accept());
+
+    for (index, accept) in accepts.iter().enumerate() {
+        let ports = |rule| match_ports(rule, accept.ports);
+        let addresses = match &accept.peers {
+            PeerSet::Everyone => {
+                transaction = transaction.add_rule(ports(rule()).accept());
+                continue;
+            }
+            PeerSet::Addresses(addresses) => addresses,
+        };
+        let v4 = addresses.v4().map(|(low, high)| SetElement::ipv4_range(low, high)).collect();
+        let v6 = addresses.v6().map(|(low, high)| SetElement::ipv6_range(low, high)).collect();
+        for (elements, field, family) in [(v4, way.v4, 4), (v6, way.v6, 6)] {
+            let elements: Vec<SetElement> = elements;
+            if elements.is_empty() {
+                continue;
+            }
+            let name = format!("{}{index}v{family}", way.chain);
+            transaction = add_set(transaction, &name, field.key_type(), &elements);
+            let accept = ports(rule()).match_in_interval_set(field, &name).accept();
+            transaction = transaction.add_rule(accept);
+        }
+    }
+    let denied = rule().counter();
+    transaction.add_rule(match filter.behaviour.denied {
+        Denied::Drop => denied.drop(),
+        Denied::Reject => denied.reject(),
+    })
+}
+
+fn add_set(
+    mut transaction: Transaction,
+    name: &str,
+    key_type: SetKeyType,
+    elements: &[SetElement],
+) -> Transaction {
+    let set = Set::new(TABLE, name).family(Family::Inet).key_type(key_type).interval();
+    transaction = transaction.add_set(set.clone());
+    for chunk in elements.chunks(ELEMENTS_A_MESSAGE) {
+        transaction = transaction.add_set_elements(&set, chunk);
+    }
+    transaction
+}
+
+fn match_ports(rule: Rule, ports: PortSet) -> Rule {
+    match ports {
+        PortSet::Everything => rule,
+        PortSet::Protocol(protocol) => rule.match_l4proto(protocol.number()),
+        PortSet::Range(protocol, range) => {
+            match_destination_port(rule.match_l4proto(protocol.number()), range)
+        }
+    }
+}
+
+/// The destination port is at the same place in TCP, UDP and SCTP.
+fn match_destination_port(rule: Rule, range: PortRange) -> Rule {
+    let sreg = Register::R0;
+    let load = Expr::Payload { dreg: sreg, base: PayloadBase::Transport, offset: 2, len: 2 };
+    let (from, to) = (range.first.to_be_bytes().to_vec(), range.last.to_be_bytes().to_vec());
+    rule.expr(load).expr(if from == to {
+        Expr::Cmp { sreg, op: CmpOp::Eq, data: from }
+    } else {
+        Expr::Range { sreg, op: RangeOp::Eq, from, to }
+    })
+}
+
+fn neighbour_discovery(rule: Rule) -> Rule {
+    const ICMPV6: u8 = 58;
+    let sreg = Register::R0;
+    let (first, last) = NEIGHBOUR_DISCOVERY;
+    rule.match_l4proto(ICMPV6)
+        .expr(Expr::Payload { dreg: sreg, base: PayloadBase::Transport, offset: 0, len: 1 })
+        .expr(Expr::Range { sreg, op: RangeOp::Eq, from: vec![first], to: vec![last] })
+}

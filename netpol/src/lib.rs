@@ -1,0 +1,36 @@
+//! netpol: what a Kubernetes NetworkPolicy means, decided once.
+//!
+//! ```text
+//! manifest files ──read──▶ Cluster ──▶ Isolation of a pod and a direction
+//!                                          │             │
+//!                                       evaluate      compile ──▶ kernel
+//! ```
+//!
+//! # Layout
+//!
+//! - [`read`]: files to objects, strictly: positions, unknown fields, duplicate keys.
+//! - [`validate`]: the API server's rules for a NetworkPolicy; [`names`]: for names and labels.
+//! - [`field_error`]: one violated rule, in the API server's words.
+//! - [`selector`], [`port`], [`policy`]: a valid policy with the API's defaults applied.
+//! - [`cluster`]: namespaces, pods and policies together.
+//! - [`isolation`]: the one place that says what policies mean for a pod.
+//! - [`evaluate`]: may this connection be made, and which rule decided?
+//! - [`ranges`], [`compile`]: the same decision as the filter of one pod.
+//! - [`kernel`]: that filter as an nftables table, replaced in one netlink transaction.
+//!
+//! The numbers of the rules that tests and comments cite are those of the list in
+//! [`isolation`].
+
+pub mod cluster;
+pub mod compile;
+pub mod evaluate;
+pub mod field_error;
+pub mod isolation;
+pub mod kernel;
+pub mod names;
+pub mod policy;
+pub mod port;
+pub mod ranges;
+pub mod read;
+pub mod selector;
+pub mod validate;

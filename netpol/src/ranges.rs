@@ -1,0 +1,149 @@
+//! Sets of addresses as disjoint, sorted ranges: what an nftables interval set takes.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+/// Addresses of both families.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    v4: Ranges,
+    v6: Ranges,
+}
+
+/// Inclusive, disjoint, sorted ranges that do not touch each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Ranges(Vec<(u128, u128)>);
+
+impl Addresses {
+    /// Adds one address.
+    pub fn add(&mut self, address: IpAddr) {
+        self.add_block(&address.into(), &[]);
+    }
+
+    /// Adds the addresses of `cidr` that are in none of `except`.
+    pub fn add_block(&mut self, cidr: &IpNet, except: &[IpNet]) {
+        let mut block = Ranges(vec![bounds(cidr)]);
+        for inner in except.iter().filter(|inner| cidr.contains(*inner)) {
+            block.remove(bounds(inner));
+        }
+        let family = match cidr {
+            IpNet::V4(_) => &mut self.v4,
+            IpNet::V6(_) => &mut self.v6,
+        };
+        family.0.extend(block.0);
+    }
+
+    /// Adds everything that is in `other`.
+    pub fn extend(&mut self, other: Self) {
+        self.v4.0.extend(other.v4.0);
+        self.v6.0.extend(other.v6.0);
+    }
+
+    /// Merges what overlaps or touches, and sorts. Call it once everything is added.
+    pub fn normalise(&mut self) {
+        self.v4.normalise();
+        self.v6.normalise();
+    }
+
+    /// The IPv4 ranges.
+    pub fn v4(&self) -> impl ExactSizeIterator<Item = (Ipv4Addr, Ipv4Addr)> {
+        #[expect(clippy::cast_possible_truncation, reason = "made from 32 bits")]
+        self.v4.0.iter().map(|(low, high)| ((*low as u32).into(), (*high as u32).into()))
+    }
+
+    /// The IPv6 ranges.
+    pub fn v6(&self) -> impl ExactSizeIterator<Item = (Ipv6Addr, Ipv6Addr)> {
+        self.v6.0.iter().map(|(low, high)| ((*low).into(), (*high).into()))
+    }
+
+    /// Whether there is no address at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.v4.0.is_empty() && self.v6.0.is_empty()
+    }
+}
+
+impl Ranges {
+    fn remove(&mut self, (low, high): (u128, u128)) {
+        let mut rest = Vec::with_capacity(self.0.len() + 1);
+        for (first, last) in self.0.drain(..) {
+            if high < first || last < low {
+                rest.push((first, last));
+                continue;
+            }
+            if first < low {
+                rest.push((first, low - 1));
+            }
+            if high < last {
+                rest.push((high + 1, last));
+            }
+        }
+        self.0 = rest;
+    }
+
+    fn normalise(&mut self) {
+        self.0.sort_unstable();
+        let mut merged: Vec<(u128, u128)> = Vec::with_capacity(self.0.len());
+        for (first, last) in self.0.drain(..) {
+            match merged.last_mut() {
+                Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
+                _ => merged.push((first, last)),
+            }
+        }
+        self.0 = merged;
+    }
+}
+
+fn bounds(block: &IpNet) -> (u128, u128) {
+    let number = |address| match address {
+        IpAddr::V4(address) => u128::from(u32::from(address)),
+        IpAddr::V6(address) => u128::from(address),
+    };
+    (number(block.network()), number(block.broadcast()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v4(blocks: &[(&str, &[&str])]) -> Vec<String> {
+        let mut addresses = Addresses::default();
+        for (cidr, except) in blocks {
+            let except: Vec<IpNet> = except.iter().map(|block| block.parse().unwrap()).collect();
+            addresses.add_block(&cidr.parse().unwrap(), &except);
+        }
+        addresses.normalise();
+        addresses.v4().map(|(low, high)| format!("{low}-{high}")).collect()
+    }
+
+    #[test]
+    fn what_overlaps_or_touches_is_merged() {
+        assert_eq!(
+            v4(&[
+                ("10.0.0.1/32", &[]),
+                ("10.0.0.0/32", &[]),
+                ("10.0.0.0/31", &[]),
+                ("9.0.0.0/8", &[])
+            ]),
+            ["9.0.0.0-10.0.0.1"]
+        );
+    }
+
+    #[test]
+    fn except_cuts_holes_and_another_block_fills_them() {
+        let block = ("10.0.0.0/24", &["10.0.0.0/25", "10.0.0.255/32"][..]);
+        assert_eq!(v4(&[block]), ["10.0.0.128-10.0.0.254"]);
+        assert_eq!(v4(&[block, ("10.0.0.255/32", &[])]), ["10.0.0.128-10.0.0.255"]);
+    }
+
+    #[test]
+    fn the_whole_space_is_one_range() {
+        assert_eq!(v4(&[("0.0.0.0/0", &[])]), ["0.0.0.0-255.255.255.255"]);
+        let mut all = Addresses::default();
+        all.add_block(&"::/0".parse().unwrap(), &[]);
+        all.normalise();
+        assert_eq!(all.v6().count(), 1);
+        assert!(!all.is_empty() && all.v4().len() == 0);
+    }
+}

@@ -1,0 +1,3 @@
+//! Objects, read strictly: what the API server would refuse, or silently drop, is an error.
+
+pub mod strict;
