@@ -38,6 +38,12 @@ pub enum Operator {
 }
 
 impl Selector {
+    /// A selector of these requirements, which must all be met.
+    #[must_use]
+    pub fn new(requirements: Vec<Requirement>) -> Self {
+        Self(requirements)
+    }
+
     /// Reads a selector; `path` is where it stands.
     pub fn from_api(path: &str, selector: &LabelSelector) -> Result<Self, Vec<FieldError>> {
         let mut errors = Vec::new();

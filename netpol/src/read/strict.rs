@@ -36,6 +36,24 @@ pub fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, DecodeError> {
     }
 }
 
+/// Takes the field at `path`, in the notation of [`DecodeError::UnknownFields`], out of `value`.
+pub fn prune(value: &mut Value, path: &str) {
+    let pointer = path.replace('[', ".").replace(']', "");
+    let mut segments: Vec<&str> = pointer.split('.').collect();
+    let Some(last) = segments.pop() else { return };
+    let mut place = Some(value);
+    for segment in segments {
+        place = place.and_then(|place| match place {
+            Value::Array(elements) => elements.get_mut(segment.parse::<usize>().ok()?),
+            Value::Object(fields) => fields.get_mut(segment),
+            _ => None,
+        });
+    }
+    if let Some(Value::Object(fields)) = place {
+        fields.remove(last);
+    }
+}
+
 fn list_unknown(paths: &[String]) -> String {
     let quoted: Vec<_> = paths.iter().map(|path| format!("unknown field {path:?}")).collect();
     quoted.join(", ")
@@ -85,6 +103,15 @@ mod tests {
     fn a_value_of_the_wrong_type_is_named_with_its_path() {
         let error = policy(&json!({"ingress": "all"})).unwrap_err();
         assert!(error.starts_with("spec.ingress: invalid type: string \"all\""), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_field_can_be_taken_out() {
+        let mut value = json!({"spec": {"ingress": [{"form": [], "from": []}]}, "x": 1});
+        for path in ["spec.ingress[0].form", "x", "no.such[7].field"] {
+            prune(&mut value, path);
+        }
+        assert_eq!(value, json!({"spec": {"ingress": [{"from": []}]}}));
     }
 
     #[test]

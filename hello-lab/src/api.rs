@@ -1,0 +1,168 @@
+//! The Kubernetes API that kubectl speaks, over the store.
+
+mod body;
+mod discovery;
+pub mod error;
+mod log;
+mod read;
+mod selectors;
+pub mod serve;
+mod strategic;
+mod table;
+mod target;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Query, Request, State};
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+
+use self::error::ApiError;
+use self::target::Target;
+use crate::pods::logs::Logs;
+use crate::store::{Object, Store};
+
+/// The version of Kubernetes whose API this is a part of.
+pub const KUBERNETES_VERSION: &str = "v1.34.0";
+
+/// What requests are answered from.
+#[derive(Clone)]
+pub struct Api {
+    /// The objects.
+    pub store: Store,
+    /// What containers wrote.
+    pub logs: Logs,
+    /// What a client must show: `Authorization: Bearer TOKEN`.
+    pub token: Arc<str>,
+}
+
+/// A request's query, by name. Kubernetes gives no parameter twice but for exec.
+type Parameters = HashMap<String, String>;
+
+/// One request about objects, read as far as all methods need it.
+struct Call {
+    target: Target,
+    parameters: Parameters,
+    headers: HeaderMap,
+}
+
+impl Call {
+    fn parameter(&self, name: &str) -> &str {
+        self.parameters.get(name).map_or("", String::as_str)
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        matches!(self.parameter(name), "true" | "1")
+    }
+
+    fn is_dry_run(&self) -> bool {
+        self.parameter("dryRun") == "All"
+    }
+
+    /// Whether the client asked for a Table.
+    fn wants_table(&self) -> bool {
+        let accept = self.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+        accept.is_some_and(|accept| accept.contains("as=Table"))
+    }
+}
+
+/// The application.
+pub fn router(api: Api) -> Router {
+    Router::new().fallback(handle).with_state(api)
+}
+
+async fn handle(State(api): State<Api>, request: Request) -> Response {
+    answer(&api, request).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    authenticate(&parts.headers, &api.token)?;
+    let path = parts.uri.path();
+    if parts.method == Method::GET {
+        if matches!(path, "/healthz" | "/livez" | "/readyz") {
+            return Ok("ok".into_response());
+        }
+        if let Some(document) = discovery::document(path, KUBERNETES_VERSION) {
+            return Ok(json_response(StatusCode::OK, &document));
+        }
+    }
+    if let Some(missing) = not_in_the_lab(path) {
+        return Err(ApiError::NotInTheLab(missing));
+    }
+    let target = Target::parse(path).ok_or(ApiError::NoSuchPath)?;
+    let Query(parameters) =
+        Query::try_from_uri(&parts.uri).map_err(|error| ApiError::BadRequest(error.to_string()))?;
+    let call = Call { target, parameters, headers: parts.headers };
+    let body = axum::body::to_bytes(body, body::LIMIT)
+        .await
+        .map_err(|_| ApiError::TooLarge(body::LIMIT))?;
+    let Target { name, subresource, kind, .. } = &call.target;
+    match (&parts.method, name, subresource.as_deref()) {
+        (&Method::GET, None, None) if call.flag("watch") => read::watch(api, &call),
+        (&Method::GET, None, None) => read::list(api, &call),
+        (&Method::GET, Some(name), None) => read::get(api, &call, name),
+        (&Method::GET, Some(name), Some("log"))
+            if kind.resource().subresources.contains(&"log") =>
+        {
+            log::read(api, &call, name)
+        }
+        (&Method::POST, None, None) => write::create(api, &call, &body),
+        (&Method::PUT, Some(name), None) => write::replace(api, &call, name, &body),
+        (&Method::PATCH, Some(name), None) => write::patch(api, &call, name, &body),
+        (&Method::DELETE, Some(name), None) => write::delete(api, &call, name, &body),
+        (&Method::DELETE, None, None) => write::delete_collection(api, &call, &body),
+        (method, Some(name), Some("scale")) if kind.resource().subresources.contains(&"scale") => {
+            write::scale(api, &call, name, method, &body)
+        }
+        (_, _, None) => Err(ApiError::MethodNotAllowed),
+        _ => Err(ApiError::NoSuchPath),
+    }
+}
+
+/// Compares the whole token, so that the time it takes tells nothing of it.
+fn authenticate(headers: &HeaderMap, token: &str) -> Result<(), ApiError> {
+    let given = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
+        .unwrap_or_default();
+    let differing = given
+        .bytes()
+        .zip(token.bytes())
+        .fold(given.len() ^ token.len(), |differing, (a, b)| differing | usize::from(a ^ b));
+    if differing == 0 { Ok(()) } else { Err(ApiError::Unauthorized) }
+}
+
+/// What people will try and the lab has not, by the end of the path.
+fn not_in_the_lab(path: &str) -> Option<&'static str> {
+    match path.rsplit('/').next()? {
+        "exec" => Some("kubectl exec"),
+        "attach" => Some("kubectl attach"),
+        "portforward" => Some("kubectl port-forward"),
+        "proxy" => Some("kubectl proxy to pods, Services and nodes"),
+        "ephemeralcontainers" => Some("kubectl debug"),
+        "eviction" => Some("eviction"),
+        _ => None,
+    }
+}
+
+/// An object as clients see it.
+fn present(object: &Object) -> Value {
+    let mut value = object.value().clone();
+    value["apiVersion"] = object.kind().api_version().into();
+    value["kind"] = object.kind().resource().kind.into();
+    value
+}
+
+fn json_response(code: StatusCode, value: &Value) -> Response {
+    (code, [(CONTENT_TYPE, "application/json")], Body::from(value.to_string())).into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! What the API has, as kubectl asks for it: legacy discovery, and the least of OpenAPI v3
+//! with which `kubectl apply` sends its patches.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::store::Kind;
+
+const VERBS: [&str; 8] =
+    ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// The document at `path`, if it is one of discovery.
+#[must_use]
+pub fn document(path: &str, git_version: &str) -> Option<Value> {
+    match path.trim_end_matches('/') {
+        "/version" => Some(version(git_version)),
+        "/api" => Some(json!({"kind": "APIVersions", "versions": ["v1"]})),
+        "/apis" => Some(groups()),
+        "/api/v1" => Some(resources("")),
+        "/openapi/v3" => Some(openapi_index()),
+        path => {
+            if let Some(group_version) = path.strip_prefix("/apis/") {
+                let group = group_version.strip_suffix("/v1")?;
+                return names().contains(&group).then(|| resources(group));
+            }
+            let group_version = path.strip_prefix("/openapi/v3/")?;
+            let group = match group_version {
+                "api/v1" => "",
+                other => other.strip_prefix("apis/")?.strip_suffix("/v1")?,
+            };
+            Some(openapi(group))
+        }
+    }
+}
+
+fn version(git_version: &str) -> Value {
+    let mut parts = git_version.trim_start_matches('v').split('.');
+    json!({
+        "major": parts.next().unwrap_or_default(),
+        "minor": parts.next().unwrap_or_default(),
+        "gitVersion": git_version,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "none: hello-lab",
+        "compiler": "rustc",
+        "platform": format!("linux/{}", std::env::consts::ARCH),
+    })
+}
+
+/// The groups but the core one.
+fn names() -> Vec<&'static str> {
+    let mut names: Vec<_> = Kind::ALL.iter().map(|kind| kind.resource().group).collect();
+    names.retain(|group| !group.is_empty());
+    names.dedup();
+    names
+}
+
+fn groups() -> Value {
+    let group = |name: &&str| {
+        let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
+        json!({"name": name, "versions": [version], "preferredVersion": version})
+    };
+    json!({
+        "kind": "APIGroupList",
+        "apiVersion": "v1",
+        "groups": names().iter().map(group).collect::<Vec<_>>(),
+    })
+}
+
+fn kinds(group: &str) -> impl Iterator<Item = Kind> {
+    Kind::ALL.into_iter().filter(move |kind| kind.resource().group == group)
+}
+
+fn resources(group: &str) -> Value {
+    let mut list = Vec::new();
+    for kind in kinds(group) {
+        let resource = kind.resource();
+        let mut entry = json!({
+            "name": resource.plural,
+            "singularName": resource.singular(),
+            "namespaced": resource.namespaced,
+            "kind": resource.kind,
+            "verbs": VERBS,
+            "shortNames": resource.short_names,
+        });
+        if resource.in_all {
+            entry["categories"] = json!(["all"]);
+        }
+        list.push(entry);
+        for sub in resource.subresources {
+            let (kind, verbs) = match *sub {
+                "scale" => ("Scale", json!(["get", "patch", "update"])),
+                _ => (resource.kind, json!(["get"])),
+            };
+            let mut entry = json!({
+                "name": format!("{}/{sub}", resource.plural),
+                "singularName": "",
+                "namespaced": resource.namespaced,
+                "kind": kind,
+                "verbs": verbs,
+            });
+            if *sub == "scale" {
+                entry["group"] = "autoscaling".into();
+                entry["version"] = "v1".into();
+            }
+            list.push(entry);
+        }
+    }
+    let group_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+    json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": group_version,
+        "resources": list,
+    })
+}
+
+fn openapi_index() -> Value {
+    let mut paths = BTreeMap::new();
+    paths.insert("api/v1".to_owned(), json!({"serverRelativeURL": "/openapi/v3/api/v1"}));
+    for group in names() {
+        let path = format!("apis/{group}/v1");
+        let url = format!("/openapi/v3/{path}");
+        paths.insert(path, json!({ "serverRelativeURL": url }));
+    }
+    json!({ "paths": paths })
+}
+
+/// kubectl asks whether a kind's patches take `fieldValidation`; nothing else is said.
+fn openapi(group: &str) -> Value {
+    let mut paths = serde_json::Map::new();
+    for kind in kinds(group) {
+        let resource = kind.resource();
+        let operation = json!({
+            "parameters": [{"name": "fieldValidation", "in": "query"}],
+            "x-kubernetes-group-version-kind":
+                {"group": resource.group, "version": "v1", "kind": resource.kind},
+        });
+        paths.insert(format!("/{}", resource.plural), json!({ "patch": operation }));
+    }
+    json!({
+        "openapi": "3.0.0",
+        "info": {"title": "hello-lab", "version": "v1"},
+        "paths": paths,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_discovered_in_its_group() {
+        for kind in Kind::ALL {
+            let resource = kind.resource();
+            let path = match resource.group {
+                "" => "/api/v1".to_owned(),
+                group => format!("/apis/{group}/v1"),
+            };
+            let list = document(&path, "v1.34.0").unwrap();
+            let names = list["resources"].as_array().unwrap();
+            assert!(names.iter().any(|one| one["name"] == resource.plural), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn there_is_nothing_else() {
+        for path in ["/apis/batch/v1", "/openapi/v2", "/api/v2", "/"] {
+            assert!(document(path, "v1.34.0").is_none(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Refusals, as the API server words them: a `metav1.Status`.
+
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use netpol::field_error::FieldError;
+use serde_json::{Value, json};
+
+use crate::store::{Key, Kind, StoreError};
+
+/// Why a request was refused.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The object breaks rules of its kind.
+    #[error("{} {:?} is invalid: {}", qualified_kind(.0.kind), .0.name, list(.1))]
+    Invalid(Key, Vec<FieldError>),
+    /// The request cannot be understood.
+    #[error("{0}")]
+    BadRequest(String),
+    /// No token, or a wrong one.
+    #[error("Unauthorized")]
+    Unauthorized,
+    /// Understood, and not allowed.
+    #[error("{0}")]
+    Forbidden(String),
+    /// No such path.
+    #[error("the server could not find the requested resource")]
+    NoSuchPath,
+    /// The method makes no sense here.
+    #[error("the server does not allow this method on the requested resource")]
+    MethodNotAllowed,
+    /// A body of a type that is not read.
+    #[error("{0}")]
+    UnsupportedMediaType(String),
+    /// Something that Kubernetes has and the lab has not.
+    #[error("hello-lab has no {0}; a real cluster (kind, GKE) has")]
+    NotInTheLab(&'static str),
+    /// The request's body is too large.
+    #[error("the request is larger than {0} bytes")]
+    TooLarge(usize),
+}
+
+impl ApiError {
+    fn code(&self) -> StatusCode {
+        match self {
+            Self::Store(StoreError::NotFound(_)) | Self::NoSuchPath => StatusCode::NOT_FOUND,
+            Self::Store(StoreError::AlreadyExists(_) | StoreError::Conflict(_)) => {
+                StatusCode::CONFLICT
+            }
+            Self::Store(StoreError::TooOld(_)) => StatusCode::GONE,
+            Self::Invalid(..) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NotInTheLab(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Store(StoreError::NotFound(_)) | Self::NoSuchPath => "NotFound",
+            Self::Store(StoreError::AlreadyExists(_)) => "AlreadyExists",
+            Self::Store(StoreError::Conflict(_)) => "Conflict",
+            Self::Store(StoreError::TooOld(_)) => "Expired",
+            Self::Invalid(..) => "Invalid",
+            Self::BadRequest(_) => "BadRequest",
+            Self::Unauthorized => "Unauthorized",
+            Self::Forbidden(_) => "Forbidden",
+            Self::MethodNotAllowed => "MethodNotAllowed",
+            Self::UnsupportedMediaType(_) => "UnsupportedMediaType",
+            Self::NotInTheLab(_) => "NotImplemented",
+            Self::TooLarge(_) => "RequestEntityTooLarge",
+        }
+    }
+
+    /// `details`, without which some clients crash; the kind and name of what it is about.
+    fn details(&self) -> Value {
+        match self {
+            Self::Store(
+                StoreError::NotFound(key)
+                | StoreError::AlreadyExists(key)
+                | StoreError::Conflict(key),
+            ) => {
+                let resource = key.kind.resource();
+                json!({"name": key.name, "group": resource.group, "kind": resource.plural})
+            }
+            Self::Invalid(key, errors) => {
+                let resource = key.kind.resource();
+                let cause = |error: &FieldError| {
+                    json!({
+                        "reason": error.fault.reason(),
+                        "message": error.fault.to_string(),
+                        "field": error.path,
+                    })
+                };
+                json!({
+                    "name": key.name,
+                    "group": resource.group,
+                    "kind": resource.kind,
+                    "causes": errors.iter().map(cause).collect::<Vec<_>>(),
+                })
+            }
+            _ => json!({}),
+        }
+    }
+
+    /// The `Status` object.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        json!({
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.to_string(),
+            "reason": self.reason(),
+            "details": self.details(),
+            "code": self.code().as_u16(),
+        })
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = self.status().to_string();
+        (self.code(), [(CONTENT_TYPE, "application/json")], body).into_response()
+    }
+}
+
+/// `Deployment.apps`, as the API server names a kind in this message.
+fn qualified_kind(kind: Kind) -> String {
+    let resource = kind.resource();
+    match resource.group {
+        "" => resource.kind.to_owned(),
+        group => format!("{}.{group}", resource.kind),
+    }
+}
+
+fn list(errors: &[FieldError]) -> String {
+    let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    match &texts[..] {
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_reads_as_the_api_servers() {
+        let key = Key::new(Kind::Deployment, "n", "d");
+        assert_eq!(
+            ApiError::from(StoreError::NotFound(key.clone())).to_string(),
+            "deployments.apps \"d\" not found"
+        );
+        let error = FieldError::required("spec.selector", "");
+        assert_eq!(
+            ApiError::Invalid(key, vec![error]).to_string(),
+            "Deployment.apps \"d\" is invalid: spec.selector: Required value"
+        );
+    }
+}

@@ -1,0 +1,202 @@
+//! GET: one object, a list, a watch.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::error::ApiError;
+use super::selectors::Selection;
+use super::{Api, Call, json_response, present, table};
+use crate::store::{Change, Event, Key, Kind, Object, Store};
+
+/// A watch ends after this time; clients start another.
+const LONGEST_WATCH: Duration = Duration::from_secs(3600);
+
+impl Call {
+    pub(super) fn key(&self, name: &str) -> Key {
+        let namespace = self.target.namespace.as_deref().unwrap_or_default();
+        Key::new(self.target.kind, namespace, name)
+    }
+
+    pub(super) fn selection(&self) -> Result<Selection, ApiError> {
+        Selection::parse(self.parameter("labelSelector"), self.parameter("fieldSelector"))
+            .map_err(ApiError::BadRequest)
+    }
+
+    fn wants_whole_rows(&self) -> bool {
+        self.parameter("includeObject") == "Object"
+    }
+}
+
+pub(super) fn get(api: &Api, call: &Call, name: &str) -> Result<Response, ApiError> {
+    let object = api.store.get(&call.key(name))?;
+    let shown = if call.wants_table() {
+        let metadata = json!({"resourceVersion": object.value()["metadata"]["resourceVersion"]});
+        table::table(call.target.kind, &[&object], metadata, true, call.wants_whole_rows())
+    } else {
+        present(&object)
+    };
+    Ok(json_response(StatusCode::OK, &shown))
+}
+
+pub(super) fn list(api: &Api, call: &Call) -> Result<Response, ApiError> {
+    let (objects, version) = selected(&api.store, call)?;
+    let kind = call.target.kind;
+    let metadata = json!({"resourceVersion": version.to_string()});
+    let shown = if call.wants_table() {
+        let objects: Vec<_> = objects.iter().map(AsRef::as_ref).collect();
+        table::table(kind, &objects, metadata, true, call.wants_whole_rows())
+    } else {
+        json!({
+            "kind": format!("{}List", kind.resource().kind),
+            "apiVersion": kind.api_version(),
+            "metadata": metadata,
+            "items": objects.iter().map(|object| present(object)).collect::<Vec<_>>(),
+        })
+    };
+    Ok(json_response(StatusCode::OK, &shown))
+}
+
+/// The objects that a call is about, and the version that they show.
+pub(super) fn selected(store: &Store, call: &Call) -> Result<(Vec<Arc<Object>>, u64), ApiError> {
+    let selection = call.selection()?;
+    let (mut objects, version) = store.list(call.target.kind, call.target.namespace.as_deref());
+    objects.retain(|object| selection.matches(object));
+    Ok((objects, version))
+}
+
+/// What a watch sends next.
+struct Watch {
+    store: Store,
+    kind: Kind,
+    namespace: Option<String>,
+    selection: Selection,
+    as_table: bool,
+    whole: bool,
+    columns_sent: bool,
+    version: u64,
+    waiting: VecDeque<Value>,
+    end: Instant,
+}
+
+pub(super) fn watch(api: &Api, call: &Call) -> Result<Response, ApiError> {
+    let seconds = call.parameter("timeoutSeconds").parse().map(Duration::from_secs);
+    let mut watch = Watch {
+        store: api.store.clone(),
+        kind: call.target.kind,
+        namespace: call.target.namespace.clone(),
+        selection: call.selection()?,
+        as_table: call.wants_table(),
+        whole: call.wants_whole_rows(),
+        columns_sent: false,
+        version: 0,
+        waiting: VecDeque::new(),
+        end: Instant::now() + seconds.unwrap_or(LONGEST_WATCH).min(LONGEST_WATCH),
+    };
+    let start = call.parameter("resourceVersion");
+    // Without a version, and with "0", a watch begins with what is there.
+    if matches!(start, "" | "0") || call.flag("sendInitialEvents") {
+        let (objects, version) = selected(&api.store, call)?;
+        watch.version = version;
+        for object in objects {
+            watch.push("ADDED", &object);
+        }
+        if call.flag("sendInitialEvents") {
+            watch.push_initial_end();
+        }
+    } else {
+        watch.version = start
+            .parse()
+            .map_err(|_| ApiError::BadRequest(format!("invalid resource version: {start:?}")))?;
+        // A version that is gone must be told now, with its own status.
+        api.store.since(watch.version)?;
+    }
+    let lines = stream::unfold(watch, |mut watch| async move {
+        let line = watch.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(format!("{line}\n")), watch))
+    });
+    Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response())
+}
+
+impl Watch {
+    /// The next event; `None` when the watch is over.
+    async fn next(&mut self) -> Option<Value> {
+        let mut changes = self.store.changes();
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Some(event);
+            }
+            match self.store.since(self.version) {
+                Ok(events) => {
+                    for event in events {
+                        self.version = event.version;
+                        self.take(&event);
+                    }
+                }
+                Err(error) => {
+                    self.end = Instant::now();
+                    let status = ApiError::from(error).status();
+                    return Some(json!({"type": "ERROR", "object": status}));
+                }
+            }
+            if self.waiting.is_empty() {
+                tokio::select! {
+                    changed = changes.changed() => changed.ok()?,
+                    () = tokio::time::sleep_until(self.end) => return None,
+                }
+            }
+        }
+    }
+
+    /// An object that begins to match was added, for this watch, and one that ceases to was
+    /// deleted.
+    fn take(&mut self, event: &Event) {
+        let object = &event.object;
+        let ours = object.kind() == self.kind
+            && self.namespace.as_deref().is_none_or(|namespace| namespace == object.namespace());
+        if !ours {
+            return;
+        }
+        let before = event.before.as_ref().is_some_and(|before| self.selection.matches(before));
+        let after = event.change != Change::Deleted && self.selection.matches(object);
+        match (before, after) {
+            (false, true) => self.push("ADDED", object),
+            (true, true) => self.push("MODIFIED", object),
+            (true, false) => self.push("DELETED", object),
+            (false, false) => {}
+        }
+    }
+
+    fn push(&mut self, change: &str, object: &Object) {
+        let shown = if self.as_table {
+            let metadata =
+                json!({"resourceVersion": object.value()["metadata"]["resourceVersion"]});
+            let columns = !std::mem::replace(&mut self.columns_sent, true);
+            table::table(self.kind, &[object], metadata, columns, self.whole)
+        } else {
+            present(object)
+        };
+        self.waiting.push_back(json!({"type": change, "object": shown}));
+    }
+
+    /// Tells a client that asked for it that it has seen all that was there.
+    fn push_initial_end(&mut self) {
+        let bookmark = json!({
+            "kind": self.kind.resource().kind,
+            "apiVersion": self.kind.api_version(),
+            "metadata": {
+                "resourceVersion": self.version.to_string(),
+                "annotations": {"k8s.io/initial-events-end": "true"},
+            },
+        });
+        self.waiting.push_back(json!({"type": "BOOKMARK", "object": bookmark}));
+    }
+}

@@ -1,0 +1,325 @@
+//! Lists as kubectl prints them: a `metav1.Table` (`pkg/printers/internalversion`).
+
+use serde_json::{Map, Value, json};
+
+use crate::store::{Kind, Object, seconds_since};
+
+/// One column: its name, and whether it is for `-o wide` only.
+type Column = (&'static str, bool);
+
+/// The Table of `objects`. Each row has the object's metadata, or with `whole` all of it.
+/// In a watch only the first Table names the columns.
+pub fn table(
+    kind: Kind,
+    objects: &[&Object],
+    list_metadata: Value,
+    with_columns: bool,
+    whole: bool,
+) -> Value {
+    let rows = objects.iter().map(|object| {
+        let shown = if whole {
+            super::present(object)
+        } else {
+            json!({
+                "kind": "PartialObjectMetadata",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": object.value()["metadata"],
+            })
+        };
+        json!({"cells": cells(object), "object": shown})
+    });
+    let definitions = columns(kind).into_iter().map(|(name, wide)| {
+        let format = if name == "Name" { "name" } else { "" };
+        let priority = i32::from(wide);
+        json!({"name": name, "type": "string", "format": format, "description": "", "priority": priority})
+    });
+    let definitions: Vec<_> = if with_columns { definitions.collect() } else { Vec::new() };
+    json!({
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": list_metadata,
+        "columnDefinitions": definitions,
+        "rows": rows.collect::<Vec<_>>(),
+    })
+}
+
+fn columns(kind: Kind) -> Vec<Column> {
+    let split = |narrow: &[&'static str], wide: &[&'static str]| {
+        let narrow = narrow.iter().map(|name| (*name, false));
+        narrow.chain(wide.iter().map(|name| (*name, true))).collect()
+    };
+    match kind {
+        Kind::Pod => split(
+            &["Name", "Ready", "Status", "Restarts", "Age"],
+            &["IP", "Node", "Nominated Node", "Readiness Gates"],
+        ),
+        Kind::Deployment => split(
+            &["Name", "Ready", "Up-to-date", "Available", "Age"],
+            &["Containers", "Images", "Selector"],
+        ),
+        Kind::ReplicaSet => split(
+            &["Name", "Desired", "Current", "Ready", "Age"],
+            &["Containers", "Images", "Selector"],
+        ),
+        Kind::Service => {
+            split(&["Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age"], &["Selector"])
+        }
+        Kind::Namespace => split(&["Name", "Status", "Age"], &[]),
+        Kind::Node => split(
+            &["Name", "Status", "Roles", "Age", "Version"],
+            &["Internal-IP", "External-IP", "OS-Image", "Kernel-Version", "Container-Runtime"],
+        ),
+        Kind::NetworkPolicy => split(&["Name", "Pod-Selector", "Age"], &[]),
+        Kind::EndpointSlice => split(&["Name", "AddressType", "Ports", "Endpoints", "Age"], &[]),
+        Kind::Event => split(
+            &["Last Seen", "Type", "Reason", "Object", "Message"],
+            &["Source", "First Seen", "Count", "Name"],
+        ),
+        Kind::ConfigMap => split(&["Name", "Data", "Age"], &[]),
+        Kind::ServiceAccount => split(&["Name", "Age"], &[]),
+    }
+}
+
+fn cells(object: &Object) -> Vec<Value> {
+    let value = object.value();
+    let name = || Value::from(object.name());
+    let age = || Value::from(age(object.created()));
+    let count = |field: &str| Value::from(value["status"][field].as_u64().unwrap_or(0));
+    let (spec, status) = (&value["spec"], &value["status"]);
+    match object.kind() {
+        Kind::Pod => pod(object, name(), age()),
+        Kind::Deployment => {
+            let wanted = spec["replicas"].as_u64().unwrap_or(1);
+            let ready = status["readyReplicas"].as_u64().unwrap_or(0);
+            let mut cells = vec![
+                name(),
+                format!("{ready}/{wanted}").into(),
+                count("updatedReplicas"),
+                count("availableReplicas"),
+                age(),
+            ];
+            cells.extend(template(spec));
+            cells
+        }
+        Kind::ReplicaSet => {
+            let mut cells = vec![
+                name(),
+                spec["replicas"].clone(),
+                count("replicas"),
+                count("readyReplicas"),
+                age(),
+            ];
+            cells.extend(template(spec));
+            cells
+        }
+        Kind::Service => vec![
+            name(),
+            spec["type"].clone(),
+            spec["clusterIP"].clone(),
+            "<none>".into(),
+            service_ports(spec).into(),
+            age(),
+            pairs(spec["selector"].as_object()).into(),
+        ],
+        Kind::Namespace => vec![name(), status["phase"].clone(), age()],
+        Kind::Node => node(object, name(), age()),
+        Kind::NetworkPolicy => vec![name(), selector(&spec["podSelector"]).into(), age()],
+        Kind::EndpointSlice => {
+            let joined = |list: Vec<String>| match list.join(",") {
+                empty if empty.is_empty() => "<unset>".to_owned(),
+                list => list,
+            };
+            let ports = each(&value["ports"]).map(|port| text(&port["port"]));
+            let addresses = each(&value["endpoints"]).map(|one| text(&one["addresses"][0]));
+            vec![
+                name(),
+                value["addressType"].clone(),
+                joined(ports.collect()).into(),
+                joined(addresses.collect()).into(),
+                age(),
+            ]
+        }
+        Kind::Event => {
+            let about = &value["involvedObject"];
+            let kind = text(&about["kind"]).to_lowercase();
+            vec![
+                age_of(&value["lastTimestamp"]),
+                value["type"].clone(),
+                value["reason"].clone(),
+                format!("{kind}/{}", text(&about["name"])).into(),
+                value["message"].clone(),
+                value["source"]["component"].clone(),
+                age_of(&value["firstTimestamp"]),
+                value["count"].clone(),
+                name(),
+            ]
+        }
+        Kind::ConfigMap => {
+            let data = value["data"].as_object().map_or(0, Map::len);
+            vec![name(), data.to_string().into(), age()]
+        }
+        Kind::ServiceAccount => vec![name(), age()],
+    }
+}
+
+fn pod(object: &Object, name: Value, age: Value) -> Vec<Value> {
+    let status = &object.value()["status"];
+    let containers = each(&object.value()["spec"]["containers"]).count();
+    let ready = each(&status["containerStatuses"]).filter(|one| one["ready"] == true).count();
+    let restarts: u64 =
+        each(&status["containerStatuses"]).filter_map(|one| one["restartCount"].as_u64()).sum();
+    let address = status["podIP"].as_str().unwrap_or("<none>");
+    vec![
+        name,
+        format!("{ready}/{containers}").into(),
+        pod_state(object).into(),
+        restarts.to_string().into(),
+        age,
+        address.into(),
+        object.value()["spec"]["nodeName"].clone(),
+        "<none>".into(),
+        "<none>".into(),
+    ]
+}
+
+/// The one word for what a pod is doing: its most telling container's reason, else its phase.
+fn pod_state(object: &Object) -> String {
+    if object.is_terminating() {
+        return "Terminating".to_owned();
+    }
+    let status = &object.value()["status"];
+    let reasons = each(&status["containerStatuses"]).filter_map(|container| {
+        let state = &container["state"];
+        state["waiting"]["reason"].as_str().or_else(|| state["terminated"]["reason"].as_str())
+    });
+    reasons.last().map_or_else(|| text(&status["phase"]), str::to_owned)
+}
+
+fn node(object: &Object, name: Value, age: Value) -> Vec<Value> {
+    let status = &object.value()["status"];
+    let info = &status["nodeInfo"];
+    vec![
+        name,
+        "Ready".into(),
+        "control-plane".into(),
+        age,
+        info["kubeletVersion"].clone(),
+        status["addresses"][0]["address"].clone(),
+        "<none>".into(),
+        info["osImage"].clone(),
+        info["kernelVersion"].clone(),
+        info["containerRuntimeVersion"].clone(),
+    ]
+}
+
+/// Names and images of a template's containers, and the selector.
+fn template(spec: &Value) -> [Value; 3] {
+    let containers = &spec["template"]["spec"]["containers"];
+    let list =
+        |field: &str| each(containers).map(|one| text(&one[field])).collect::<Vec<_>>().join(",");
+    [list("name").into(), list("image").into(), selector(&spec["selector"]).into()]
+}
+
+fn service_ports(spec: &Value) -> String {
+    let port = |port: &Value| format!("{}/{}", text(&port["port"]), text(&port["protocol"]));
+    match each(&spec["ports"]).map(port).collect::<Vec<_>>().join(",") {
+        none if none.is_empty() => "<none>".to_owned(),
+        ports => ports,
+    }
+}
+
+/// A label selector in kubectl's words; `<none>` for an empty one.
+fn selector(selector: &Value) -> String {
+    let parsed = serde_json::from_value(selector.clone())
+        .ok()
+        .and_then(|selector| netpol::selector::Selector::from_api("", &selector).ok())
+        .filter(|selector| !selector.requirements().is_empty());
+    parsed.map_or_else(|| "<none>".to_owned(), |selector| selector.to_string())
+}
+
+fn pairs(labels: Option<&Map<String, Value>>) -> String {
+    let pair = |(key, value): (&String, &Value)| format!("{key}={}", text(value));
+    match labels.into_iter().flatten().map(pair).collect::<Vec<_>>().join(",") {
+        none if none.is_empty() => "<none>".to_owned(),
+        pairs => pairs,
+    }
+}
+
+fn each(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn age_of(time: &Value) -> Value {
+    time.as_str().map_or_else(|| "<unknown>".to_owned(), age).into()
+}
+
+fn age(time: &str) -> String {
+    human_duration(seconds_since(time))
+}
+
+/// A span of time in two figures at most (`k8s.io/apimachinery/pkg/util/duration`).
+fn human_duration(seconds: i64) -> String {
+    const MINUTE: i64 = 60;
+    const HOUR: i64 = 60 * MINUTE;
+    const DAY: i64 = 24 * HOUR;
+    let two = |unit: i64, name: char, below: i64, rest: char| match seconds % unit / below {
+        0 => format!("{}{name}", seconds / unit),
+        left => format!("{}{name}{left}{rest}", seconds / unit),
+    };
+    match seconds {
+        ..120 => format!("{seconds}s"),
+        120..600 => two(MINUTE, 'm', 1, 's'),
+        600..10_800 => format!("{}m", seconds / MINUTE),
+        10_800..28_800 => two(HOUR, 'h', MINUTE, 'm'),
+        28_800..172_800 => format!("{}h", seconds / HOUR),
+        172_800..691_200 => two(DAY, 'd', HOUR, 'h'),
+        _ => format!("{}d", seconds / DAY),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_those_of_kubectl() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (130, "2m10s"),
+            (600, "10m"),
+            (10_799, "179m"),
+            (10_860, "3h1m"),
+            (28_800, "8h"),
+            (172_800, "2d"),
+            (176_400, "2d1h"),
+            (800_000, "9d"),
+        ] {
+            assert_eq!(human_duration(seconds), text);
+        }
+    }
+
+    #[test]
+    fn every_row_has_a_cell_for_each_column() {
+        for kind in Kind::ALL {
+            let object = Object::new(kind, json!({"metadata": {"name": "a"}}));
+            assert_eq!(cells(&object).len(), columns(kind).len(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_pods_state_is_its_most_telling_reason() {
+        let state = |pod: Value| pod_state(&Object::new(Kind::Pod, pod));
+        assert_eq!(state(json!({"status": {"phase": "Running"}})), "Running");
+        let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        let status = json!({"phase": "Running", "containerStatuses": [{"state": waiting}]});
+        assert_eq!(state(json!({ "status": status })), "CrashLoopBackOff");
+        let metadata = json!({"deletionTimestamp": "2020-01-01T00:00:00Z"});
+        assert_eq!(state(json!({"metadata": metadata, "status": status})), "Terminating");
+    }
+}

@@ -1,0 +1,194 @@
+//! The command line.
+
+use std::ffi::OsString;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A little Kubernetes on this machine, with nothing installed: pods are processes, and the
+/// kernel enforces NetworkPolicies. For one machine and a handful of pods; kind or GKE are for
+/// everything else.
+///
+/// Exit codes: 0 as asked, 1 it failed, 2 a bad argument; `run` passes on its command's.
+#[derive(Debug, Parser)]
+#[command(version, name = "hello-lab")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a lab, say how to use it, and keep it until Ctrl-C or `hello-lab down`
+    Up {
+        /// Which lab.
+        #[command(flatten)]
+        lab: LabArgs,
+        /// Go to the background once it is ready
+        #[arg(long)]
+        detach: bool,
+        /// Marks the lab in the background.
+        #[arg(long, hide = true, conflicts_with = "detach")]
+        detached: bool,
+    },
+    /// Start a lab, run a command with KUBECONFIG set, tear the lab down
+    Run {
+        /// What the lab is like.
+        #[command(flatten)]
+        settings: Settings,
+        /// The command and its arguments, after `--`
+        #[arg(required = true, last = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
+    /// Show the labs that run
+    Status,
+    /// Tear a lab down, and clean up after one that was killed
+    Down {
+        /// The lab's name
+        #[arg(long, default_value = "default")]
+        name: String,
+    },
+    /// Enters a lab's namespaces; not for people.
+    #[command(hide = true)]
+    Launch(Stage),
+    /// Process 1 of a lab; not for people.
+    #[command(hide = true)]
+    Init(Stage),
+    /// The lab itself; not for people.
+    #[command(hide = true)]
+    Lab(Stage),
+    /// Becomes a container; not for people.
+    #[command(hide = true)]
+    ContainerInit,
+}
+
+/// A lab that lasts.
+#[derive(Clone, Debug, Args)]
+pub struct LabArgs {
+    /// A name, to have several labs side by side
+    #[arg(long, default_value = "default")]
+    pub name: String,
+    /// What the lab is like.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// What a lab is like.
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    /// TCP port of the API on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+    /// What becomes of packets that no policy allows
+    #[arg(long, value_enum, default_value_t)]
+    pub denied: Denied,
+    /// What becomes of open connections that a new policy does not allow
+    #[arg(long, value_enum, default_value_t)]
+    pub established: Established,
+}
+
+/// What becomes of packets that no policy allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Denied {
+    /// Dropped: clients time out, as with most engines
+    #[default]
+    Drop,
+    /// Rejected: clients are refused at once, as with kube-router
+    Reject,
+}
+
+/// What becomes of open connections that a new policy does not allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Established {
+    /// Cut at once, as with Cilium and GKE Dataplane V2
+    #[default]
+    Cut,
+    /// Kept until they end, as with Calico
+    Keep,
+}
+
+/// How the stages of a lab's start tell each other what to do.
+#[derive(Clone, Debug, Args)]
+pub struct Stage {
+    /// Where the lab's files are.
+    #[arg(long)]
+    pub folder: std::path::PathBuf,
+    /// The process that must live as long as this one.
+    #[arg(long, default_value_t = 0)]
+    pub parent: i32,
+    /// Whether the lab is root's.
+    #[arg(long)]
+    pub privileged: bool,
+    /// What the lab is like.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+impl Stage {
+    /// The command line of the stage `name` with these arguments.
+    #[must_use]
+    pub fn command_line(&self, name: &str) -> Vec<OsString> {
+        let value = |value: &dyn ValueName| OsString::from(value.name());
+        let mut line: Vec<OsString> = vec![
+            name.into(),
+            "--folder".into(),
+            self.folder.clone().into(),
+            "--parent".into(),
+            self.parent.to_string().into(),
+            "--port".into(),
+            self.settings.port.to_string().into(),
+            "--denied".into(),
+            value(&self.settings.denied),
+            "--established".into(),
+            value(&self.settings.established),
+        ];
+        if self.privileged {
+            line.push("--privileged".into());
+        }
+        line
+    }
+}
+
+trait ValueName {
+    fn name(&self) -> String;
+}
+
+impl<T: ValueEnum> ValueName for T {
+    fn name(&self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_stage_is_told_what_the_one_before_knew() {
+        let line = [
+            "x",
+            "launch",
+            "--folder",
+            "/f",
+            "--parent",
+            "7",
+            "--port",
+            "1",
+            "--denied",
+            "reject",
+            "--privileged",
+        ];
+        let Command::Launch(stage) = Cli::parse_from(line).command else { panic!("launch") };
+        let again = std::iter::once(OsString::from("x")).chain(stage.command_line("lab"));
+        let Command::Lab(next) = Cli::parse_from(again).command else { panic!("lab") };
+        assert_eq!(format!("{stage:?}"), format!("{next:?}"));
+    }
+}

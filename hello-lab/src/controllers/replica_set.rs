@@ -1,0 +1,133 @@
+//! Keeps as many pods as a ReplicaSet asks for.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::garbage;
+use crate::events::{Severity, record};
+use crate::store::{Kind, Object, Store, owner_reference};
+
+/// What generated names are made of: no vowels and no look-alikes, as Kubernetes chooses.
+const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+
+pub(super) fn step(store: &Store) {
+    for set in store.list(Kind::ReplicaSet, None).0 {
+        let pods = pods_of(store, &set);
+        let active: Vec<_> = pods.iter().filter(|pod| is_active(pod)).collect();
+        let wanted = replicas(&set);
+        if active.len() < wanted {
+            for _ in active.len()..wanted {
+                create(store, &set);
+            }
+        } else {
+            let mut spare = active.clone();
+            spare.sort_by_key(|pod| keep_rank(pod));
+            for pod in spare.into_iter().take(active.len() - wanted) {
+                let message = format!("Deleted pod: {}", pod.name());
+                record(
+                    store,
+                    "replicaset-controller",
+                    &set,
+                    Severity::Normal,
+                    "SuccessfulDelete",
+                    &message,
+                );
+                garbage::delete(store, pod);
+            }
+        }
+        update_status(store, &set);
+    }
+}
+
+/// The pods that a set controls.
+pub(super) fn pods_of(store: &Store, set: &Object) -> Vec<Arc<Object>> {
+    let (mut pods, _) = store.list(Kind::Pod, Some(set.namespace()));
+    pods.retain(|pod| pod.controller() == Some(set.uid()));
+    pods
+}
+
+/// Whether a pod counts as one of the replicas.
+pub(super) fn is_active(pod: &Object) -> bool {
+    !pod.is_terminating()
+        && !matches!(pod.value()["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+}
+
+/// Whether a pod's Ready condition holds.
+pub(super) fn is_ready(pod: &Object) -> bool {
+    let conditions = pod.value()["status"]["conditions"].as_array().into_iter().flatten();
+    conditions
+        .into_iter()
+        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+/// `spec.replicas`.
+pub(super) fn replicas(object: &Object) -> usize {
+    let replicas = object.value()["spec"]["replicas"].as_u64().unwrap_or(1);
+    usize::try_from(replicas).unwrap_or(usize::MAX)
+}
+
+/// `n` random characters for a name.
+#[must_use]
+pub fn random_suffix(n: usize) -> String {
+    (0..n).map(|_| char::from(ALPHABET[rand::random_range(0..ALPHABET.len())])).collect()
+}
+
+/// A number in the characters of generated names, as Kubernetes writes template hashes.
+pub(super) fn safe_encode(number: u32) -> String {
+    let digits = number.to_string();
+    digits.bytes().map(|digit| char::from(ALPHABET[usize::from(digit) % ALPHABET.len()])).collect()
+}
+
+/// Those that sort first are given up first: not ready before ready, young before old.
+fn keep_rank(pod: &Object) -> (bool, std::cmp::Reverse<String>) {
+    (is_ready(pod), std::cmp::Reverse(pod.created().to_owned()))
+}
+
+fn create(store: &Store, set: &Object) {
+    let template = &set.value()["spec"]["template"];
+    let mut metadata = template["metadata"].clone();
+    if !metadata.is_object() {
+        metadata = json!({});
+    }
+    let name = format!("{}-{}", set.name(), random_suffix(5));
+    metadata["name"] = name.as_str().into();
+    metadata["generateName"] = format!("{}-", set.name()).into();
+    metadata["namespace"] = set.namespace().into();
+    metadata["ownerReferences"] = json!([owner_reference(set)]);
+    let pod = json!({
+        "metadata": metadata,
+        "spec": crate::defaults::scheduled(template["spec"].clone()),
+        "status": {"phase": "Pending", "qosClass": "Burstable"},
+    });
+    match store.create(Kind::Pod, pod) {
+        Ok(_) => {
+            let message = format!("Created pod: {name}");
+            record(
+                store,
+                "replicaset-controller",
+                set,
+                Severity::Normal,
+                "SuccessfulCreate",
+                &message,
+            );
+        }
+        // The name is taken: the next step tries another.
+        Err(error) => tracing::debug!("{error}"),
+    }
+}
+
+fn update_status(store: &Store, set: &Object) {
+    let pods: Vec<_> = pods_of(store, set).into_iter().filter(|pod| is_active(pod)).collect();
+    let ready = pods.iter().filter(|pod| is_ready(pod)).count();
+    let _ = store.change(&set.key(), |set: &mut Value| {
+        let generation = set["metadata"]["generation"].clone();
+        set["status"] = json!({
+            "replicas": pods.len(),
+            "fullyLabeledReplicas": pods.len(),
+            "readyReplicas": ready,
+            "availableReplicas": ready,
+            "observedGeneration": generation,
+        });
+    });
+}

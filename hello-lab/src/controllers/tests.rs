@@ -1,0 +1,213 @@
+//! The controllers together, on a store without pods that really run.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::store::{Key, Kind, Store};
+
+fn deployment(image: &str, replicas: u64, strategy: &Value) -> Value {
+    json!({
+        "metadata": {"name": "d", "namespace": "n"},
+        "spec": {
+            "replicas": replicas,
+            "strategy": strategy,
+            "selector": {"matchLabels": {"app": "d"}},
+            "template": {
+                "metadata": {"labels": {"app": "d"}},
+                "spec": {"containers": [{"name": "c", "image": image}]},
+            },
+        },
+    })
+}
+
+fn rolling(surge: u64, unavailable: u64) -> Value {
+    json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}})
+}
+
+fn start(replicas: u64, strategy: &Value) -> Store {
+    let store = Store::default();
+    store.create(Kind::Namespace, json!({"metadata": {"name": "n"}})).unwrap();
+    store.create(Kind::Deployment, deployment("a:1", replicas, strategy)).unwrap();
+    settle(&store);
+    store
+}
+
+/// Steps until nothing changes any more.
+fn settle(store: &Store) {
+    for _ in 0..100 {
+        let before = store.version();
+        step(store);
+        if store.version() == before {
+            return;
+        }
+    }
+    panic!("the controllers never come to rest");
+}
+
+/// Names and images of the pods.
+fn pods(store: &Store) -> Vec<(String, String)> {
+    let image = |pod: &Value| pod["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
+    let (pods, _) = store.list(Kind::Pod, Some("n"));
+    pods.iter().map(|pod| (pod.name().to_owned(), image(pod.value()))).collect()
+}
+
+/// Plays kubelet: every pod becomes ready, and those that are to end have ended.
+fn run_pods(store: &Store) {
+    for pod in store.list(Kind::Pod, Some("n")).0 {
+        if pod.is_terminating() {
+            store.remove(&pod.key()).unwrap();
+        } else {
+            let condition = json!([{"type": "Ready", "status": "True"}]);
+            store
+                .change(&pod.key(), |pod| {
+                    pod["status"] = json!({"conditions": condition, "podIP": "10.244.0.9"})
+                })
+                .unwrap();
+        }
+    }
+}
+
+fn set_image(store: &Store, image: &str) {
+    let key = Key::new(Kind::Deployment, "n", "d");
+    store
+        .change(&key, |object| {
+            object["spec"]["template"]["spec"]["containers"][0]["image"] = image.into();
+        })
+        .unwrap();
+}
+
+fn status(store: &Store) -> Value {
+    store.get(&Key::new(Kind::Deployment, "n", "d")).unwrap().value()["status"].clone()
+}
+
+#[test]
+fn a_deployment_becomes_pods_with_names_like_those_of_kubernetes() {
+    let store = start(2, &rolling(1, 0));
+    let pods = pods(&store);
+    assert_eq!(pods.len(), 2);
+    for (name, _) in pods {
+        let parts: Vec<_> = name.split('-').collect();
+        assert_eq!((parts.len(), parts[0], parts[2].len()), (3, "d", 5), "{name}");
+    }
+}
+
+#[test]
+fn a_deleted_pod_is_replaced_and_a_spare_one_is_given_up() {
+    let store = start(2, &rolling(1, 0));
+    let first = store.list(Kind::Pod, Some("n")).0[0].key();
+    store.remove(&first).unwrap();
+    settle(&store);
+    assert_eq!(pods(&store).len(), 2);
+    let key = Key::new(Kind::Deployment, "n", "d");
+    store.change(&key, |object| object["spec"]["replicas"] = 1.into()).unwrap();
+    settle(&store);
+    run_pods(&store);
+    settle(&store);
+    assert_eq!(pods(&store).len(), 1);
+}
+
+#[test]
+fn a_rolling_update_keeps_the_old_pod_until_the_new_one_is_ready() {
+    let store = start(1, &rolling(1, 0));
+    run_pods(&store);
+    settle(&store);
+    set_image(&store, "a:2");
+    settle(&store);
+    let images: Vec<_> = pods(&store).into_iter().map(|(_, image)| image).collect();
+    assert_eq!(images.len(), 2, "one more, and none less: {images:?}");
+    assert!(store.list(Kind::Pod, None).0.iter().all(|pod| !pod.is_terminating()));
+    for _ in 0..3 {
+        run_pods(&store);
+        settle(&store);
+    }
+    assert_eq!(pods(&store)[0].1, "a:2");
+    assert_eq!(pods(&store).len(), 1);
+    assert_eq!(status(&store)["updatedReplicas"], 1);
+}
+
+#[test]
+fn a_recreated_deployment_has_no_two_templates_at_once() {
+    let store = start(1, &json!({"type": "Recreate"}));
+    run_pods(&store);
+    settle(&store);
+    set_image(&store, "a:2");
+    settle(&store);
+    assert_eq!(pods(&store).len(), 1);
+    run_pods(&store);
+    settle(&store);
+    assert_eq!(pods(&store).iter().map(|(_, image)| &**image).collect::<Vec<_>>(), ["a:2"]);
+}
+
+#[test]
+fn the_status_tells_when_a_roll_out_is_complete() {
+    let store = start(2, &rolling(1, 0));
+    assert_eq!(status(&store)["readyReplicas"], 0);
+    run_pods(&store);
+    settle(&store);
+    let status = status(&store);
+    assert_eq!(status["availableReplicas"], 2);
+    assert_eq!(status["conditions"][0]["status"], "True");
+    assert_eq!(status["conditions"][1]["reason"], "NewReplicaSetAvailable");
+}
+
+#[test]
+fn a_template_that_comes_back_gets_a_new_revision() {
+    let store = start(1, &rolling(1, 0));
+    for image in ["a:2", "a:1"] {
+        set_image(&store, image);
+        settle(&store);
+    }
+    let deployment = store.get(&Key::new(Kind::Deployment, "n", "d")).unwrap();
+    assert_eq!(deployment.value()["metadata"]["annotations"][deployment::REVISION], "3");
+    assert_eq!(store.list(Kind::ReplicaSet, None).0.len(), 2);
+}
+
+#[test]
+fn what_a_deleted_deployment_owned_goes_too() {
+    let store = start(2, &rolling(1, 0));
+    store.remove(&Key::new(Kind::Deployment, "n", "d")).unwrap();
+    settle(&store);
+    assert!(store.list(Kind::ReplicaSet, None).0.is_empty());
+    assert!(store.list(Kind::Pod, None).0.iter().all(|pod| pod.is_terminating()));
+}
+
+#[test]
+fn a_namespace_goes_when_its_last_pod_is_gone() {
+    let store = start(1, &rolling(1, 0));
+    let key = Key::new(Kind::Namespace, "", "n");
+    store
+        .change(&key, |object| {
+            object["metadata"]["deletionTimestamp"] = "2020-01-01T00:00:00Z".into()
+        })
+        .unwrap();
+    settle(&store);
+    assert!(store.get(&key).is_ok(), "its pod is still ending");
+    run_pods(&store);
+    settle(&store);
+    assert!(store.get(&key).is_err());
+    assert!(store.list(Kind::Deployment, None).0.is_empty());
+}
+
+#[test]
+fn a_services_endpoints_are_its_ready_pods() {
+    let store = start(1, &rolling(1, 0));
+    let service = json!({
+        "metadata": {"name": "s", "namespace": "n"},
+        "spec": {"clusterIP": "10.96.0.1", "selector": {"app": "d"}, "ports": [{"port": 80}]},
+    });
+    store.create(Kind::Service, service).unwrap();
+    settle(&store);
+    let ready = || {
+        let slice = store.get(&Key::new(Kind::EndpointSlice, "n", "s")).unwrap();
+        let endpoints = slice.value()["endpoints"].as_array().unwrap().clone();
+        endpoints.iter().filter(|one| one["conditions"]["ready"] == true).count()
+    };
+    assert_eq!(ready(), 0);
+    run_pods(&store);
+    settle(&store);
+    assert_eq!(ready(), 1);
+    let pod = store.list(Kind::Pod, Some("n")).0[0].key();
+    crate::deletion::terminate_pod(&store, &pod, None).unwrap();
+    settle(&store);
+    assert_eq!(ready(), 0, "a pod that ends gets no new connections");
+}

@@ -1,0 +1,125 @@
+//! The lab: every room together. Runs within the namespaces of [`crate::sandbox`].
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use netpol::compile::{self, Behaviour};
+use nix::mount::{MsFlags, mount};
+
+use crate::api::serve::Listener;
+use crate::api::{Api, KUBERNETES_VERSION, router};
+use crate::args::{Denied, Established, Settings, Stage};
+use crate::network::Network;
+use crate::pods::images::Images;
+use crate::pods::logs::Logs;
+use crate::pods::{self, Surroundings};
+use crate::policy::Enforcer;
+use crate::runtime_folder::RuntimeFolder;
+use crate::store::Store;
+use crate::{controllers, dns, system};
+
+/// Runs a lab, for ever. When it is ready, a line is written to `ready`.
+pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
+    let folder = RuntimeFolder::existing(stage.folder.clone());
+    let listener = Listener::bind(stage.settings.port).await?;
+    let files = mount_files(&folder)?;
+
+    let store = Store::default();
+    system::create(&store, KUBERNETES_VERSION)?;
+    let network = Network::new().await?;
+    let enforcer = Enforcer::new(store.clone(), behaviour(&stage.settings));
+
+    // The DNS is a pod like any other to the policies.
+    let dns_network = network.add_pod().await?;
+    let dns_pod = system::create_dns(&store, &dns_network)?;
+    enforcer
+        .add(dns_pod.uid(), dns_pod.namespace(), dns_pod.name(), dns_network.namespace())
+        .await?;
+    let _dns = dns::serve(store.clone(), &dns_network).context("cannot start the DNS")?;
+
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let programs = program.parent().context("cannot find this program's folder")?;
+    let logs = Logs::default();
+    let surroundings = Surroundings {
+        store: store.clone(),
+        network,
+        enforcer: enforcer.clone(),
+        images: Arc::new(Images::of_workspace(programs)),
+        logs: logs.clone(),
+        files,
+        program: PathBuf::from("/proc/self/exe"),
+        privileged: stage.privileged,
+    };
+    let token = random_token();
+    let server = format!("https://{}", listener.address()?);
+    let kubeconfig = kubeconfig(&server, listener.certificate_pem(), &token);
+    folder.write("kubeconfig", &kubeconfig)?;
+    let api = Api { store: store.clone(), logs, token: token.into() };
+
+    controllers::step(&store);
+    tokio::spawn(controllers::run(store));
+    tokio::spawn(enforcer.follow());
+    tokio::spawn(pods::run(surroundings));
+    writeln!(ready, "ready").context("cannot tell that the lab is ready")?;
+    ready.flush()?;
+    listener.serve(router(api)).await;
+    Ok(())
+}
+
+fn behaviour(settings: &Settings) -> Behaviour {
+    Behaviour {
+        denied: match settings.denied {
+            Denied::Drop => compile::Denied::Drop,
+            Denied::Reject => compile::Denied::Reject,
+        },
+        established: match settings.established {
+            Established::Cut => compile::Established::Cut,
+            Established::Keep => compile::Established::Keep,
+        },
+    }
+}
+
+/// Mounts a file system in memory, which goes with the lab.
+fn mount_files(folder: &RuntimeFolder) -> anyhow::Result<PathBuf> {
+    let place = folder.mount_point();
+    std::fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    // Containers have other users' identities, and must read their files.
+    mount(Some("tmpfs"), &place, Some("tmpfs"), flags, Some("mode=755"))
+        .with_context(|| format!("cannot mount a file system on {}", place.display()))?;
+    Ok(place)
+}
+
+/// 256 random bits.
+fn random_token() -> String {
+    let bytes: [u8; 32] = rand::random();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn kubeconfig(server: &str, certificate_pem: &str, token: &str) -> String {
+    let certificate = BASE64_STANDARD.encode(certificate_pem);
+    format!(
+        "apiVersion: v1
+kind: Config
+current-context: hello-lab
+contexts:
+  - name: hello-lab
+    context:
+      cluster: hello-lab
+      user: hello-lab
+clusters:
+  - name: hello-lab
+    cluster:
+      server: {server}
+      certificate-authority-data: {certificate}
+users:
+  - name: hello-lab
+    user:
+      token: {token}
+"
+    )
+}

@@ -1,0 +1,70 @@
+//! The program. Its stages enter namespaces and so must have one thread; only the lab and its
+//! keeper start a runtime.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use hello_lab::args::{Cli, Command};
+use hello_lab::pods::container_init;
+use hello_lab::{commands, lab, sandbox};
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    if matches!(command, Command::ContainerInit) {
+        let error = container_init::run();
+        container_init::report(&error);
+        return ExitCode::from(container_init::START_FAILED);
+    }
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::builder()
+                .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
+                .from_env_lossy(),
+        )
+        .without_time()
+        .with_target(false)
+        .init();
+    run(command).unwrap_or_else(|error| {
+        eprintln!("hello-lab: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up { lab, detach: true, .. } => commands::up_detached(&lab),
+        Command::Up { lab, detached, .. } => {
+            if detached {
+                nix::unistd::setsid().context("cannot start a session")?;
+            }
+            keeper_runtime()?.block_on(commands::up(&lab, detached))
+        }
+        Command::Run { settings, command } => {
+            keeper_runtime()?.block_on(commands::run(&settings, &command))
+        }
+        Command::Status => Ok(commands::status()),
+        Command::Down { name } => commands::down(&name),
+        Command::Launch(stage) => sandbox::launch(stage),
+        Command::Init(stage) => sandbox::init(&stage),
+        Command::Lab(stage) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .context("cannot start a runtime")?;
+            runtime.block_on(lab::run(&stage, std::io::stdout()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::ContainerInit => unreachable!("handled before the log is set up"),
+    }
+}
+
+/// One thread: the launcher ends with the thread that started it, which must be the last.
+fn keeper_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")
+}

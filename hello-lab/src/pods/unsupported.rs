@@ -1,0 +1,108 @@
+//! What a pod asks for and a process on this machine does not get. Nothing is left out
+//! silently: what only weakens is told in an event, what would mislead keeps the pod from
+//! starting.
+
+use k8s_openapi::api::core::v1::{Container, PodSpec, Probe};
+
+/// Why a pod cannot be started here, if so.
+pub(super) fn refusal(spec: &PodSpec) -> Option<String> {
+    let has = |what: &str| Some(format!("hello-lab does not run pods with {what}"));
+    if spec.init_containers.as_ref().is_some_and(|list| !list.is_empty()) {
+        return has("initContainers");
+    }
+    if spec.host_network == Some(true) {
+        return has("hostNetwork: a pod of the lab is never on the machine's own network");
+    }
+    if spec.volumes.as_ref().is_some_and(|list| !list.is_empty()) {
+        return has("volumes");
+    }
+    for container in &spec.containers {
+        if container.env_from.as_ref().is_some_and(|list| !list.is_empty()) {
+            return has("envFrom");
+        }
+        let mut variables = container.env.iter().flatten();
+        if let Some(variable) = variables.find(|variable| {
+            variable.value_from.as_ref().is_some_and(|source| source.field_ref.is_none())
+        }) {
+            return has(&format!("variables from other sources than fieldRef ({})", variable.name));
+        }
+        if probes(container).any(|probe| probe.exec.is_some() || probe.grpc.is_some()) {
+            return has("exec or grpc probes; httpGet and tcpSocket work");
+        }
+        if container.lifecycle.is_some() {
+            return has("lifecycle hooks");
+        }
+    }
+    None
+}
+
+/// What is not enforced for a pod, one word for each.
+pub(super) fn not_enforced(spec: &PodSpec, privileged: bool) -> Vec<String> {
+    let mut missing = Vec::new();
+    let pod = spec.security_context.as_ref();
+    let own = |container: &Container| container.security_context.clone().unwrap_or_default();
+    if !privileged {
+        let asked = spec
+            .containers
+            .iter()
+            .find_map(|container| own(container).run_as_user)
+            .or_else(|| pod.and_then(|pod| pod.run_as_user));
+        if let Some(user) = asked {
+            missing.push(format!("runAsUser {user} (it runs as the lab's own user)"));
+        }
+    }
+    let seccomp = pod.is_some_and(|pod| pod.seccomp_profile.is_some())
+        || spec.containers.iter().any(|container| own(container).seccomp_profile.is_some());
+    if seccomp {
+        missing.push("seccompProfile".to_owned());
+    }
+    let resources = |container: &Container| {
+        container.resources.as_ref().is_some_and(|resources| resources.limits.is_some())
+    };
+    if spec.containers.iter().any(resources) {
+        missing.push("resources.limits".to_owned());
+    }
+    missing
+}
+
+fn probes(container: &Container) -> impl Iterator<Item = &Probe> {
+    let probes = [&container.liveness_probe, &container.readiness_probe, &container.startup_probe];
+    probes.into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn spec(extra: Value) -> PodSpec {
+        let mut spec = json!({"containers": [{"name": "c"}]});
+        json_patch::merge(&mut spec, &extra);
+        serde_json::from_value(spec).unwrap()
+    }
+
+    #[test]
+    fn what_would_mislead_is_refused() {
+        assert_eq!(refusal(&spec(json!({}))), None);
+        for extra in [
+            json!({"initContainers": [{"name": "i"}]}),
+            json!({"hostNetwork": true}),
+            json!({"volumes": [{"name": "v"}]}),
+            json!({"containers": [{"name": "c", "livenessProbe": {"exec": {"command": ["a"]}}}]}),
+            json!({"containers": [{"name": "c", "envFrom": [{"prefix": "a"}]}]}),
+        ] {
+            assert!(refusal(&spec(extra.clone())).is_some(), "{extra}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_enforced_is_named() {
+        let spec = spec(json!({
+            "securityContext": {"runAsUser": 9999, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{"name": "c", "resources": {"limits": {"memory": "1Mi"}}}],
+        }));
+        assert_eq!(not_enforced(&spec, true), ["seccompProfile", "resources.limits"]);
+        assert_eq!(not_enforced(&spec, false).len(), 3);
+    }
+}

@@ -1,0 +1,207 @@
+//! The life of one pod: its network, its policies, its containers, its end.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::container::Container;
+use super::status::{ContainerStatus, PodStatus, State};
+use super::{Surroundings, Wanted, unsupported};
+use crate::dns;
+use crate::events::{Severity, record};
+use crate::network::PodNetwork;
+use crate::store::{Object, now};
+
+/// One pod, as its worker and its containers share it.
+pub(super) struct Running {
+    pub surroundings: Surroundings,
+    pub pod: Arc<Object>,
+    status: Mutex<PodStatus>,
+}
+
+/// Runs `pod` until it is wanted no more, then removes it from the store.
+pub(super) async fn run(
+    surroundings: Surroundings,
+    pod: Arc<Object>,
+    mut wanted: watch::Receiver<Wanted>,
+) {
+    let running = Arc::new(Running::new(surroundings, pod));
+    if let Some(network) = running.start(&mut wanted).await {
+        let network = Arc::new(network);
+        running.run_containers(&network, &wanted).await;
+        // Containers may end by themselves; the pod stays until somebody deletes it.
+        stopping(&mut wanted).await;
+        running.surroundings.enforcer.remove(running.pod.uid()).await;
+    }
+    running.clean_up();
+}
+
+/// Resolves when the pod is no longer wanted.
+async fn stopping(wanted: &mut watch::Receiver<Wanted>) {
+    // A closed channel means that the lab ends.
+    let _ = wanted.wait_for(|wanted| *wanted != Wanted::Run).await;
+}
+
+impl Running {
+    fn new(surroundings: Surroundings, pod: Arc<Object>) -> Self {
+        let status = PodStatus { started: now(), ..PodStatus::default() };
+        let running = Self { surroundings, pod, status: Mutex::new(status) };
+        let spec = running.spec().clone();
+        running.update(|status| {
+            status.may_end = !matches!(spec.restart_policy.as_deref(), None | Some("Always"));
+            for container in &spec.containers {
+                let image = container.image.clone().unwrap_or_default();
+                status.containers.insert(container.name.clone(), ContainerStatus::new(&image));
+            }
+        });
+        running
+    }
+
+    /// The pod's spec.
+    pub(super) fn spec(&self) -> &PodSpec {
+        static EMPTY: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
+        self.pod.typed::<Pod>().spec.as_ref().unwrap_or(&EMPTY)
+    }
+
+    /// Tells of the pod in an event.
+    pub(super) fn tell(&self, severity: Severity, reason: &str, message: &str) {
+        record(&self.surroundings.store, "kubelet", &self.pod, severity, reason, message);
+    }
+
+    /// Changes the status, here and in the store.
+    pub(super) fn update(&self, change: impl FnOnce(&mut PodStatus)) {
+        // Held until the store has it, so that a later status is never overwritten.
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut status);
+        // A pod that is gone needs no status.
+        let _ = self.surroundings.store.change(&self.pod.key(), |pod: &mut Value| {
+            if pod["metadata"]["uid"] == self.pod.uid() {
+                pod["status"] = status.json(&pod["status"]);
+            }
+        });
+    }
+
+    /// The files that the containers see in place of the machine's own.
+    pub(super) fn files(&self) -> Vec<(PathBuf, PathBuf)> {
+        let folder = self.folder();
+        ["resolv.conf", "hosts", "hostname", "nsswitch.conf"]
+            .into_iter()
+            .map(|name| (Path::new("/etc").join(name), folder.join(name)))
+            .filter(|(place, _)| place.exists())
+            .collect()
+    }
+
+    /// The pod's host name.
+    pub(super) fn hostname(&self) -> String {
+        let name = self.spec().hostname.clone().unwrap_or_else(|| self.pod.name().to_owned());
+        name.chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.surroundings.files.join(self.pod.uid())
+    }
+
+    /// Makes the network and puts the policies in force, and keeps trying while that fails.
+    /// `None` when the pod is no longer wanted, or cannot be run here and then is.
+    async fn start(&self, wanted: &mut watch::Receiver<Wanted>) -> Option<PodNetwork> {
+        if let Some(refusal) = unsupported::refusal(self.spec()) {
+            self.tell(Severity::Warning, "Failed", &refusal);
+            self.update(|status| {
+                for container in status.containers.values_mut() {
+                    container.state = State::Waiting("CreateContainerConfigError", refusal.clone());
+                }
+            });
+            stopping(wanted).await;
+            return None;
+        }
+        let missing = unsupported::not_enforced(self.spec(), self.surroundings.privileged);
+        if !missing.is_empty() {
+            let message = format!("hello-lab does not enforce: {}", missing.join(", "));
+            self.tell(Severity::Warning, "NotEnforced", &message);
+        }
+        loop {
+            if *wanted.borrow() != Wanted::Run {
+                return None;
+            }
+            match self.set_up().await {
+                Ok(network) => return Some(network),
+                Err(error) => {
+                    self.tell(Severity::Warning, "FailedCreatePodSandBox", &format!("{error:#}"));
+                }
+            }
+            tokio::select! {
+                () = stopping(wanted) => {}
+                () = tokio::time::sleep(Duration::from_secs(5)) => {}
+            }
+        }
+    }
+
+    async fn set_up(&self) -> anyhow::Result<PodNetwork> {
+        let Surroundings { network, enforcer, .. } = &self.surroundings;
+        let network = network.add_pod().await?;
+        self.write_files(&network)?;
+        // The others' policies must know the address before the pod uses it.
+        self.update(|status| status.address = Some(network.address()));
+        let (namespace, name) = (self.pod.namespace(), self.pod.name());
+        enforcer.add(self.pod.uid(), namespace, name, network.namespace()).await?;
+        Ok(network)
+    }
+
+    fn write_files(&self, network: &PodNetwork) -> std::io::Result<()> {
+        let folder = self.folder();
+        std::fs::create_dir_all(&folder)?;
+        let (hostname, namespace) = (self.hostname(), self.pod.namespace());
+        let domain = dns::DOMAIN;
+        let resolv = format!(
+            "search {namespace}.svc.{domain} svc.{domain} {domain}\nnameserver {}\noptions ndots:5\n",
+            dns::SERVICE_ADDRESS
+        );
+        let hosts = format!(
+            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{}\t{hostname}\n",
+            network.address()
+        );
+        std::fs::write(folder.join("resolv.conf"), resolv)?;
+        std::fs::write(folder.join("hosts"), hosts)?;
+        std::fs::write(folder.join("hostname"), format!("{hostname}\n"))?;
+        // A machine's own list may send names to its local resolver daemon, past the pod's.
+        std::fs::write(folder.join("nsswitch.conf"), "hosts: files dns\n")
+    }
+
+    /// Runs the containers until each has ended, or the pod is no longer wanted.
+    async fn run_containers(
+        self: &Arc<Self>,
+        network: &Arc<PodNetwork>,
+        wanted: &watch::Receiver<Wanted>,
+    ) {
+        let mut containers = JoinSet::new();
+        for spec in &self.spec().containers {
+            let container = Container {
+                running: Arc::clone(self),
+                network: Arc::clone(network),
+                spec: spec.clone(),
+                wanted: wanted.clone(),
+            };
+            containers.spawn(container.run());
+        }
+        containers.join_all().await;
+    }
+
+    fn clean_up(&self) {
+        let Surroundings { store, logs, .. } = &self.surroundings;
+        logs.remove(self.pod.uid());
+        if let Err(error) = std::fs::remove_dir_all(self.folder())
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!("the files of pod {} were not removed: {error}", self.pod.name());
+        }
+        let key = self.pod.key();
+        if store.get(&key).is_ok_and(|pod| pod.uid() == self.pod.uid()) {
+            let _ = store.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! The objects of the lab: the one source of truth.
+//!
+//! Every change gets the next resource version and is logged, so that a watch can start from
+//! any version that is still in the log.
+
+mod kind;
+mod object;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+pub use self::kind::{Kind, Resource};
+pub use self::object::{Object, labels_of, now, timestamp};
+
+/// Changes that are kept for watches. An older start gets [`StoreError::TooOld`].
+const LOG_LENGTH: usize = 20_000;
+
+/// Where an object is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; empty for kinds that are in none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Key {
+    /// The key of an object.
+    #[must_use]
+    pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
+        Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
+/// Why the store refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No such object.
+    #[error("{} {:?} not found", .0.kind.resource().qualified(), .0.name)]
+    NotFound(Key),
+    /// There is one already.
+    #[error("{} {:?} already exists", .0.kind.resource().qualified(), .0.name)]
+    AlreadyExists(Key),
+    /// Somebody else changed it.
+    #[error("Operation cannot be fulfilled on {} {:?}: the object has been modified; please apply your changes to the latest version and try again", .0.kind.resource().qualified(), .0.name)]
+    Conflict(Key),
+    /// The log does not reach back so far.
+    #[error("too old resource version: {0}")]
+    TooOld(u64),
+}
+
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It came to be.
+    Added,
+    /// It was changed.
+    Modified,
+    /// It is gone.
+    Deleted,
+}
+
+/// One logged change.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its resource version.
+    pub version: u64,
+    /// What happened.
+    pub change: Change,
+    /// The object afterwards; for a deletion, as it was last.
+    pub object: Arc<Object>,
+    /// The object before, if there was one.
+    pub before: Option<Arc<Object>>,
+}
+
+/// The store. Clones share their content.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<Mutex<Inner>>,
+    version: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    objects: BTreeMap<Key, Arc<Object>>,
+    log: VecDeque<Event>,
+    version: u64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { inner: Arc::default(), version: watch::Sender::new(0) }
+    }
+}
+
+impl Store {
+    /// Adds an object, setting uid, creation time and resource version.
+    pub fn create(&self, kind: Kind, mut value: Value) -> Result<Arc<Object>, StoreError> {
+        let mut inner = self.lock();
+        let metadata = &mut value["metadata"];
+        metadata["uid"] = new_uid().into();
+        metadata["creationTimestamp"] = now().into();
+        metadata["generation"] = 1.into();
+        let key = key_of(kind, &value);
+        if inner.objects.contains_key(&key) {
+            return Err(StoreError::AlreadyExists(key));
+        }
+        Ok(self.put(&mut inner, key, value, Change::Added))
+    }
+
+    /// The object at `key`.
+    pub fn get(&self, key: &Key) -> Result<Arc<Object>, StoreError> {
+        self.lock().objects.get(key).cloned().ok_or_else(|| StoreError::NotFound(key.clone()))
+    }
+
+    /// The objects of a kind, of one namespace or of all, sorted by namespace and name; and
+    /// the version that the list shows.
+    #[must_use]
+    pub fn list(&self, kind: Kind, namespace: Option<&str>) -> (Vec<Arc<Object>>, u64) {
+        let inner = self.lock();
+        let first = Key::new(kind, namespace.unwrap_or_default(), "");
+        let objects = inner
+            .objects
+            .range(first..)
+            .take_while(|(key, _)| {
+                key.kind == kind && namespace.is_none_or(|namespace| key.namespace == namespace)
+            })
+            .map(|(_, object)| Arc::clone(object))
+            .collect();
+        (objects, inner.version)
+    }
+
+    /// Changes the object at `key` by `change`. A change that changes nothing is none; a change
+    /// of `spec` raises the generation; a resource version that differs is a conflict.
+    pub fn update<E: From<StoreError>>(
+        &self,
+        key: &Key,
+        change: impl FnOnce(&mut Value) -> Result<(), E>,
+    ) -> Result<Arc<Object>, E> {
+        let mut inner = self.lock();
+        let before = inner.objects.get(key).ok_or_else(|| StoreError::NotFound(key.clone()))?;
+        let before = Arc::clone(before);
+        let mut value = before.value().clone();
+        change(&mut value)?;
+
+        let metadata = &before.value()["metadata"];
+        let expected = value["metadata"]["resourceVersion"].take();
+        if !expected.is_null() && expected != metadata["resourceVersion"] {
+            return Err(StoreError::Conflict(key.clone()).into());
+        }
+        // What the system sets, nobody else changes.
+        for field in
+            ["uid", "creationTimestamp", "generation", "resourceVersion", "name", "namespace"]
+        {
+            if let Some(fixed) = metadata.get(field) {
+                value["metadata"][field] = fixed.clone();
+            }
+        }
+        if value == *before.value() {
+            return Ok(before);
+        }
+        if value["spec"] != before.value()["spec"] {
+            value["metadata"]["generation"] = (before.generation() + 1).into();
+        }
+        Ok(self.put(&mut inner, key.clone(), value, Change::Modified))
+    }
+
+    /// Like [`update`](Self::update), for a change that cannot fail.
+    pub fn change(
+        &self,
+        key: &Key,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Arc<Object>, StoreError> {
+        self.update(key, |value| {
+            change(value);
+            Ok(())
+        })
+    }
+
+    /// Removes the object at `key`.
+    pub fn remove(&self, key: &Key) -> Result<Arc<Object>, StoreError> {
+        let mut inner = self.lock();
+        let before = inner.objects.remove(key).ok_or_else(|| StoreError::NotFound(key.clone()))?;
+        let mut last = before.value().clone();
+        inner.version += 1;
+        last["metadata"]["resourceVersion"] = inner.version.to_string().into();
+        let object = Arc::new(Object::new(key.kind, last));
+        self.log(&mut inner, Change::Deleted, Arc::clone(&object), Some(before));
+        Ok(object)
+    }
+
+    /// The changes after `version`.
+    pub fn since(&self, version: u64) -> Result<Vec<Event>, StoreError> {
+        let inner = self.lock();
+        let oldest = inner.log.front().map_or(inner.version + 1, |event| event.version);
+        if version + 1 < oldest {
+            return Err(StoreError::TooOld(version));
+        }
+        let start = inner.log.partition_point(|event| event.version <= version);
+        Ok(inner.log.range(start..).cloned().collect())
+    }
+
+    /// The version of the latest change.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.lock().version
+    }
+
+    /// Tells of each new version; several at once may be told as one.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    fn put(&self, inner: &mut Inner, key: Key, mut value: Value, change: Change) -> Arc<Object> {
+        inner.version += 1;
+        value["metadata"]["resourceVersion"] = inner.version.to_string().into();
+        let object = Arc::new(Object::new(key.kind, value));
+        let before = inner.objects.insert(key, Arc::clone(&object));
+        self.log(inner, change, Arc::clone(&object), before);
+        object
+    }
+
+    fn log(
+        &self,
+        inner: &mut Inner,
+        change: Change,
+        object: Arc<Object>,
+        before: Option<Arc<Object>>,
+    ) {
+        if inner.log.len() == LOG_LENGTH {
+            inner.log.pop_front();
+        }
+        inner.log.push_back(Event { version: inner.version, change, object, before });
+        self.version.send_replace(inner.version);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing panics with the lock held but a caller's change, which is applied whole or
+        // not at all.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key_of(kind: Kind, value: &Value) -> Key {
+    let field = |name: &str| value["metadata"][name].as_str().unwrap_or_default();
+    Key::new(kind, if kind.resource().namespaced { field("namespace") } else { "" }, field("name"))
+}
+
+/// A random (version 4) UUID, RFC 9562.
+fn new_uid() -> String {
+    let mut bytes: [u8; 16] = rand::random();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+/// A `metav1.OwnerReference` to a controller.
+#[must_use]
+pub fn owner_reference(owner: &Object) -> Value {
+    json!({
+        "apiVersion": owner.kind().api_version(),
+        "kind": owner.kind().resource().kind,
+        "name": owner.name(),
+        "uid": owner.uid(),
+        "controller": true,
+        "blockOwnerDeletion": true,
+    })
+}
+
+/// Seconds since an RFC 3339 time; 0 for one that is not.
+#[must_use]
+pub fn seconds_since(time: &str) -> i64 {
+    time.parse::<Timestamp>()
+        .map_or(0, |time| Timestamp::now().as_second() - time.as_second())
+        .max(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str) -> Value {
+        json!({"metadata": {"name": name, "namespace": "n"}, "spec": {"a": 1}})
+    }
+
+    fn key(name: &str) -> Key {
+        Key::new(Kind::Pod, "n", name)
+    }
+
+    #[test]
+    fn objects_are_listed_by_kind_and_namespace_in_order() {
+        let store = Store::default();
+        for (kind, namespace, name) in [
+            (Kind::Pod, "b", "z"),
+            (Kind::Pod, "a", "y"),
+            (Kind::Pod, "b", "x"),
+            (Kind::Service, "a", "w"),
+        ] {
+            let value = json!({"metadata": {"name": name, "namespace": namespace}});
+            store.create(kind, value).unwrap();
+        }
+        let names = |namespace| {
+            let (objects, version) = store.list(Kind::Pod, namespace);
+            assert_eq!(version, 4);
+            objects.iter().map(|object| object.name().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(None), ["y", "x", "z"]);
+        assert_eq!(names(Some("b")), ["x", "z"]);
+        assert!(names(Some("")).is_empty());
+    }
+
+    #[test]
+    fn the_generation_follows_the_spec_only() {
+        let store = Store::default();
+        store.create(Kind::Pod, pod("p")).unwrap();
+        let labelled = store.change(&key("p"), |pod| pod["metadata"]["labels"] = json!({"a": "b"}));
+        assert_eq!(labelled.unwrap().generation(), 1);
+        let changed = store.change(&key("p"), |pod| pod["spec"]["a"] = 2.into());
+        assert_eq!(changed.unwrap().generation(), 2);
+    }
+
+    #[test]
+    fn a_change_of_nothing_is_not_logged() {
+        let store = Store::default();
+        store.create(Kind::Pod, pod("p")).unwrap();
+        store.change(&key("p"), |_| {}).unwrap();
+        assert_eq!(store.version(), 1);
+    }
+
+    #[test]
+    fn an_outdated_resource_version_is_a_conflict() {
+        let store = Store::default();
+        store.create(Kind::Pod, pod("p")).unwrap();
+        let result = store.change(&key("p"), |pod| {
+            pod["metadata"]["resourceVersion"] = "0".into();
+        });
+        assert_eq!(result.unwrap_err(), StoreError::Conflict(key("p")));
+    }
+
+    #[test]
+    fn names_and_uids_cannot_be_changed() {
+        let store = Store::default();
+        let uid = store.create(Kind::Pod, pod("p")).unwrap().uid().to_owned();
+        let changed = store.change(&key("p"), |pod| {
+            pod["metadata"]["name"] = "q".into();
+            pod["metadata"]["uid"] = "u".into();
+        });
+        let changed = changed.unwrap();
+        assert_eq!((changed.name(), changed.uid()), ("p", uid.as_str()));
+    }
+
+    #[test]
+    fn a_watch_sees_every_change_once_and_in_order() {
+        let store = Store::default();
+        store.create(Kind::Pod, pod("p")).unwrap();
+        let start = store.version();
+        store.change(&key("p"), |pod| pod["spec"]["a"] = 2.into()).unwrap();
+        store.remove(&key("p")).unwrap();
+        let events = store.since(start).unwrap();
+        let seen: Vec<_> = events.iter().map(|event| (event.version, event.change)).collect();
+        assert_eq!(seen, [(2, Change::Modified), (3, Change::Deleted)]);
+        assert_eq!(events[1].object.value()["spec"]["a"], 2);
+        assert!(store.since(3).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_watch_from_before_the_log_is_told_so() {
+        let store = Store::default();
+        store.create(Kind::Pod, pod("p")).unwrap();
+        for a in 0..LOG_LENGTH {
+            store.change(&key("p"), |pod| pod["spec"]["a"] = (a + 5).into()).unwrap();
+        }
+        assert_eq!(store.since(0).unwrap_err(), StoreError::TooOld(0));
+        assert_eq!(store.since(1).unwrap().len(), LOG_LENGTH);
+    }
+
+    #[test]
+    fn what_is_there_cannot_be_created_and_what_is_not_cannot_be_changed() {
+        let store = Store::default();
+        store.create(Kind::Pod, pod("p")).unwrap();
+        assert!(matches!(store.create(Kind::Pod, pod("p")), Err(StoreError::AlreadyExists(_))));
+        assert_eq!(store.remove(&key("q")).unwrap_err().to_string(), "pods \"q\" not found");
+    }
+}

@@ -1,0 +1,138 @@
+//! One version of one object.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::OnceLock;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Key, Kind};
+
+/// One version of an object: its JSON as it was stored, and, once somebody asked, its type.
+pub struct Object {
+    kind: Kind,
+    value: Value,
+    typed: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+impl Object {
+    /// A version of an object. Its fields must have been checked ([`Kind::check_fields`]).
+    #[must_use]
+    pub fn new(kind: Kind, value: Value) -> Self {
+        Self { kind, value, typed: OnceLock::new() }
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its JSON, without `apiVersion` and `kind` unless its creator sent them.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The object as the type of its kind. Decoded once for each version.
+    ///
+    /// # Panics
+    ///
+    /// When `T` is not the type of its kind.
+    pub fn typed<T: DeserializeOwned + Send + Sync + 'static>(&self) -> &T {
+        let decode = || -> Box<dyn Any + Send + Sync> {
+            Box::new(serde_json::from_value::<T>(self.value.clone()).expect("fields were checked"))
+        };
+        self.typed.get_or_init(decode).downcast_ref().expect("one type for each kind")
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key::new(self.kind, self.namespace(), self.name())
+    }
+
+    /// `metadata.name`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.metadata("name")
+    }
+
+    /// `metadata.namespace`; empty for kinds that are in none.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.metadata("namespace")
+    }
+
+    /// `metadata.uid`.
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        self.metadata("uid")
+    }
+
+    /// `metadata.creationTimestamp`.
+    #[must_use]
+    pub fn created(&self) -> &str {
+        self.metadata("creationTimestamp")
+    }
+
+    /// `metadata.generation`.
+    #[must_use]
+    pub fn generation(&self) -> i64 {
+        self.value["metadata"]["generation"].as_i64().unwrap_or_default()
+    }
+
+    /// `metadata.labels`.
+    #[must_use]
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        labels_of(&self.value["metadata"])
+    }
+
+    /// Whether it is being deleted.
+    #[must_use]
+    pub fn is_terminating(&self) -> bool {
+        self.value["metadata"]["deletionTimestamp"].is_string()
+    }
+
+    /// The uid of the owner that controls it.
+    #[must_use]
+    pub fn controller(&self) -> Option<&str> {
+        self.value["metadata"]["ownerReferences"]
+            .as_array()?
+            .iter()
+            .find(|owner| owner["controller"] == true)?["uid"]
+            .as_str()
+    }
+
+    fn metadata(&self, field: &str) -> &str {
+        self.value["metadata"][field].as_str().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.value)
+    }
+}
+
+/// The `labels` of a `metadata` or of anything else that has them.
+#[must_use]
+pub fn labels_of(metadata: &Value) -> BTreeMap<String, String> {
+    let labels = metadata["labels"].as_object().into_iter().flatten();
+    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// The time as the API writes it: RFC 3339 in whole seconds.
+#[must_use]
+pub fn now() -> String {
+    timestamp(Timestamp::now())
+}
+
+/// A time as the API writes it.
+#[must_use]
+pub fn timestamp(time: Timestamp) -> String {
+    format!("{time:.0}")
+}
