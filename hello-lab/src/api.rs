@@ -163,6 +163,3 @@ fn present(object: &Object) -> Value {
 fn json_response(code: StatusCode, value: &Value) -> Response {
     (code, [(CONTENT_TYPE, "application/json")], Body::from(value.to_string())).into_response()
 }
-
-#[cfg(test)]
-mod tests;

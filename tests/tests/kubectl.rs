@@ -1,0 +1,210 @@
+//! The ordinary kubectl on the lab: each verb that the README promises.
+
+use end_to_end::{As, Lab, wait_for};
+use std::process::{Command, Stdio};
+
+#[test]
+fn objects_are_created_configured_and_left_unchanged() {
+    let lab = Lab::start(As::Myself);
+    let manifest = std::fs::read_to_string("../manifests/hello-app/hello-client.yaml").unwrap();
+    let first = lab.kubectl_with("apply -f -", &manifest);
+    assert_eq!(
+        first,
+        "deployment.apps/hello-client-allowed created\ndeployment.apps/hello-client-blocked created\n"
+    );
+    let again = lab.kubectl_with("apply -f -", &manifest);
+    assert_eq!(again.matches(" unchanged").count(), 2, "{again}");
+    let changed = manifest.replacen("replicas: 1", "replicas: 2", 1);
+    let third = lab.kubectl_with("apply -f -", &changed);
+    assert!(third.contains("hello-client-allowed configured"), "{third}");
+    assert!(third.contains("hello-client-blocked unchanged"), "{third}");
+    // A change of a container must not lose what the patch does not name.
+    let image = manifest.replacen("app: hello\n", "app: hello\n    tier: web\n", 1);
+    let _ = lab.kubectl_with("apply -f -", &image);
+    let deployment = lab.json("deployment hello-client-allowed");
+    assert_eq!(deployment["metadata"]["labels"]["tier"], "web");
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["args"][0], "http://hello-server.default.svc:8080");
+}
+
+#[test]
+fn get_prints_tables_names_and_paths() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    let pods = lab.kubectl("get pods");
+    assert!(pods.starts_with("NAME"), "{pods}");
+    assert_eq!(pods.matches("1/1     Running   0").count(), 3, "{pods}");
+    assert!(lab.kubectl("get pods -o wide").contains("10.244.0."));
+    assert!(lab.kubectl("get pods -oname -l app=hello").starts_with("pod/hello-client-allowed-"));
+    assert_eq!(lab.kubectl("get deploy hello-server -o jsonpath={.status.readyReplicas}"), "1");
+    assert!(
+        lab.kubectl("get pods --show-labels -l app=not-hello")
+            .contains("app=not-hello,pod-template-hash=")
+    );
+    assert!(lab.kubectl("get svc,rs,netpol -A").contains("service/kube-dns"));
+    assert!(lab.kubectl("get -n kube-system pods -o yaml").contains("k8s-app: kube-dns"));
+    assert!(lab.kubectl("get all").contains("replicaset.apps/hello-server-"));
+    assert!(lab.kubectl("get events").contains("Started container hello-server"));
+    assert!(lab.kubectl("get nodes").contains("Ready"));
+    assert!(lab.kubectl("version").contains("Server Version: v1."));
+    assert!(lab.kubectl("api-resources").contains("networkpolicies"));
+    assert!(lab.refused("get pods nope", "").contains("pods \"nope\" not found"));
+}
+
+#[test]
+fn labels_annotations_and_replicas_can_be_changed() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    assert_eq!(lab.kubectl("create ns other"), "namespace/other created\n");
+    assert_eq!(lab.kubectl("label ns other team=hello"), "namespace/other labeled\n");
+    assert!(
+        lab.kubectl("get ns other --show-labels")
+            .contains("kubernetes.io/metadata.name=other,team=hello")
+    );
+    assert_eq!(lab.kubectl("label ns other team-"), "namespace/other unlabeled\n");
+    assert_eq!(
+        lab.kubectl("annotate deploy/hello-server note=x"),
+        "deployment.apps/hello-server annotated\n"
+    );
+    assert_eq!(
+        lab.kubectl("scale deploy/hello-server --replicas=3"),
+        "deployment.apps/hello-server scaled\n"
+    );
+    let _ = lab.kubectl("rollout status deploy/hello-server --timeout=30s");
+    assert_eq!(lab.kubectl("get pods -oname -l app=hello-server").lines().count(), 3);
+    let slices = lab.json("endpointslices hello-server");
+    assert_eq!(slices["endpoints"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_restart_replaces_the_pods_and_is_waited_for() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    let before = lab.kubectl("get pods -oname -l app=hello-server");
+    let restarted = lab.kubectl("rollout restart deploy/hello-server");
+    assert_eq!(restarted, "deployment.apps/hello-server restarted\n");
+    let status = lab.kubectl("rollout status deploy/hello-server --timeout=30s");
+    assert!(status.contains("successfully rolled out"), "{status}");
+    let after = wait_for("the old pod to be gone", || {
+        Some(lab.kubectl("get pods -oname -l app=hello-server"))
+            .filter(|pods| pods.lines().count() == 1)
+    });
+    assert_ne!(before, after);
+    assert!(lab.kubectl("rollout history deploy/hello-server").contains('2'));
+}
+
+#[test]
+fn logs_are_shown_cut_dated_and_followed() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    let log = wait_for("an answer", || {
+        Some(lab.kubectl("logs -l app=hello --tail 100")).filter(|log| log.contains("Hostname:"))
+    });
+    assert!(log.contains("Hello, world!\nVersion: 1.0.0\nHostname: hello-server-"), "{log}");
+    assert_eq!(lab.kubectl("logs deploy/hello-client-allowed --tail 1").lines().count(), 1);
+    let dated = lab.kubectl("logs deploy/hello-server --timestamps --tail 1");
+    assert!(dated.starts_with("20") && dated.contains("Z "), "{dated}");
+    assert!(!lab.kubectl("logs deploy/hello-server --since=1h").is_empty());
+    assert_eq!(lab.kubectl("logs deploy/hello-server --since=1s --limit-bytes=10").len(), 10);
+
+    // As the tutorial writes it, with the shell's substitution; it ends when the pod does.
+    let follow = "kubectl logs --tail 10 -f $(kubectl get pods -oname -l app=hello)";
+    let follower = lab.command("bash").args(["-c", follow]).stdout(Stdio::piped()).spawn().unwrap();
+    let _ = lab.kubectl("delete deploy/hello-client-allowed");
+    let output = follower.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Hello, world!"));
+}
+
+#[test]
+fn changes_can_be_watched() {
+    let lab = Lab::start(As::Myself);
+    let watch = |args: &[&str]| {
+        let mut command = lab.command("timeout");
+        command.args(["10", "kubectl", "get", "-w", "--no-headers"]).args(args);
+        command.stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let all = watch(&["ns"]);
+    let one = watch(&["ns", "default"]);
+    // Both must be watching before something happens; there is nothing to ask for that.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let _ = lab.kubectl("create ns fresh");
+    let _ = lab.kubectl("label ns default seen=yes");
+    let text = |child: std::process::Child| {
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    };
+    let (all, one) = (text(all), text(one));
+    assert_eq!(all.matches("fresh ").count(), 1, "{all}");
+    assert_eq!(one.matches("default ").count(), 2, "{one}");
+}
+
+#[test]
+fn what_is_deleted_is_gone_when_kubectl_returns() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    let pod = lab.kubectl("get pods -oname -l app=hello");
+    let deleted = lab.kubectl(&format!("delete {pod}"));
+    assert!(deleted.starts_with("pod \"hello-client-allowed-"), "{deleted}");
+    assert!(!lab.kubectl("get pods -oname").contains(pod.trim()));
+    let _ = lab.kubectl("create ns other");
+    let _ = lab.kubectl("-n other apply -f ./manifests/hello-app/hello-client.yaml");
+    assert_eq!(lab.kubectl("delete ns other"), "namespace \"other\" deleted\n");
+    assert!(lab.kubectl("get pods -A").lines().all(|line| !line.starts_with("other")));
+    let all = lab.kubectl("delete -f ./manifests/hello-app/");
+    assert_eq!(all.lines().count(), 4, "{all}");
+    wait_for("the pods to be gone", || lab.kubectl("get pods -oname").is_empty().then_some(()));
+}
+
+#[test]
+fn describe_and_wait_work() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    let pod = lab.kubectl("describe pod -l app=hello-server");
+    for part in ["Image:", "hello-server:1.0.0", "Readiness:", "Started container", "Node:"] {
+        assert!(pod.contains(part), "{part}: {pod}");
+    }
+    let deployment = lab.kubectl("describe deploy hello-server");
+    assert!(deployment.contains("1 desired | 1 updated | 1 total | 1 available"), "{deployment}");
+    let _ = lab.kubectl("apply -f manifests/network-policy.yaml");
+    let policy = lab.kubectl("describe netpol hello-server-allow-from-hello-client");
+    assert!(policy.contains("PodSelector: app=hello"), "{policy}");
+    let service = lab.kubectl("describe svc hello-server");
+    assert!(service.contains("Endpoints:"), "{service}");
+    let _ = lab.kubectl("wait --for=condition=Ready pod -l app=hello --timeout=10s");
+}
+
+#[test]
+fn what_the_lab_has_not_is_said_clearly() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    for (line, what) in [
+        ("exec deploy/hello-server -- id", "kubectl exec"),
+        ("port-forward deploy/hello-server 18080:8080", "kubectl port-forward"),
+        ("apply --server-side -f manifests/network-policy.yaml", "server-side"),
+        ("create deployment x --image=hello-server:1.0.0", "kubectl apply -f"),
+    ] {
+        let said = lab.refused(line, "");
+        assert!(said.contains(what), "{line}: {said}");
+    }
+}
+
+#[test]
+fn without_the_token_nobody_comes_in() {
+    let lab = Lab::start(As::Myself);
+    let server = lab.kubectl("config view -o jsonpath={.clusters[0].cluster.server}");
+    for token in [&["--token=wrong"][..], &[]] {
+        let output = Command::new("kubectl")
+            .args(["get", "pods", "--insecure-skip-tls-verify", "--kubeconfig=/dev/null"])
+            .arg(format!("--server={server}"))
+            .args(token)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            said.contains("nauthorized") || said.contains("logged in") || said.contains("Username"),
+            "{said}"
+        );
+    }
+}
