@@ -10,7 +10,7 @@ use std::io::Write;
 
 use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -39,7 +39,7 @@ const WAITING_LINES: usize = 8 * 1024;
 
 /// Installs the process's subscriber, which writes to `out` from a thread of its own.
 ///
-/// Events below `info` need `RUST_LOG`. Keep the guard until the end: dropping it
+/// `RUST_LOG` names the lowest level that is logged, `info` by default. Keep the guard until the end: dropping it
 /// flushes what waits.
 ///
 /// # Panics
@@ -49,11 +49,9 @@ const WAITING_LINES: usize = 8 * 1024;
 pub fn init(out: impl Write + Send + 'static, format: Format, style: TextStyle) -> WorkerGuard {
     let (writer, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).finish(out);
-    let filter = EnvFilter::builder()
-        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
-        .from_env_lossy();
+    let level = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(level.unwrap_or(LevelFilter::INFO))
         .with_writer(writer)
         .event_format(LineFormat { format, style })
         .init();

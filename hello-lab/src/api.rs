@@ -89,6 +89,10 @@ async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
         if matches!(path, "/healthz" | "/livez" | "/readyz") {
             return Ok("ok".into_response());
         }
+        if path == "/openapi/v2" {
+            let content_type = [(CONTENT_TYPE, discovery::OPENAPI_V2_TYPE)];
+            return Ok((content_type, discovery::OPENAPI_V2).into_response());
+        }
         if let Some(document) = discovery::document(path, KUBERNETES_VERSION) {
             return Ok(json_response(StatusCode::OK, &document));
         }

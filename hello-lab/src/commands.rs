@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command as StdCommand, ExitCode, ExitStatus, Stdio};
+use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -14,10 +14,33 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{LabArgs, Settings, Stage};
 use crate::runtime_folder::{RuntimeFolder, base};
-use crate::sandbox::terminate;
+use crate::sandbox::{self, terminate};
 
 /// The time in which a lab must be gone when it is told to.
 const TEAR_DOWN: Duration = Duration::from_secs(10);
+
+/// The name of the file in which a lab in the background says what it has to say.
+const LOG: &str = "log";
+
+/// Where a lab's own messages go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Log {
+    /// The keeper's standard error.
+    Terminal,
+    /// A file in the lab's folder.
+    File,
+}
+
+impl Log {
+    fn open(self, folder: &RuntimeFolder) -> anyhow::Result<Stdio> {
+        if self == Self::Terminal {
+            return Ok(Stdio::inherit());
+        }
+        folder.write(LOG, "")?;
+        let file = std::fs::OpenOptions::new().append(true).open(folder.path().join(LOG));
+        Ok(file.context("cannot open the lab's log")?.into())
+    }
+}
 
 /// A lab that this process keeps.
 struct Kept {
@@ -27,7 +50,8 @@ struct Kept {
 
 impl Kept {
     /// Starts a lab and waits until it is ready.
-    async fn start(name: &str, settings: &Settings) -> anyhow::Result<Self> {
+    /// The lab's own messages go to its log, or to the keeper's standard error.
+    async fn start(name: &str, settings: &Settings, log: Log) -> anyhow::Result<Self> {
         let folder = RuntimeFolder::take(&labs(), name)?;
         let stage = Stage {
             folder: folder.path().to_owned(),
@@ -35,12 +59,15 @@ impl Kept {
             privileged: false,
             settings: settings.clone(),
         };
-        let launcher = Command::new("/proc/self/exe")
-            .args(stage.command_line("launch"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start the lab");
+        let launcher = log.open(&folder).and_then(|stderr| {
+            Command::from(sandbox::this_program())
+                .args(stage.command_line("launch"))
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(stderr)
+                .spawn()
+                .context("cannot start the lab")
+        });
         let mut lab = match launcher {
             Ok(launcher) => Self { launcher, folder },
             Err(error) => {
@@ -55,9 +82,10 @@ impl Kept {
         if line.trim() == "ready" {
             return Ok(lab);
         }
-        // It has said why on standard error.
+        // It has said why.
+        let said = std::fs::read_to_string(lab.folder.path().join(LOG)).unwrap_or_default();
         lab.tear_down().await?;
-        bail!("the lab did not start")
+        bail!("the lab did not start\n{said}")
     }
 
     async fn tear_down(mut self) -> anyhow::Result<()> {
@@ -101,8 +129,9 @@ impl Signals {
 /// `hello-lab up`: keeps a lab until a signal.
 pub async fn up(args: &LabArgs, detached: bool) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
+    let log = if detached { Log::File } else { Log::Terminal };
     let mut lab = tokio::select! {
-        lab = Kept::start(&args.name, &args.settings) => lab?,
+        lab = Kept::start(&args.name, &args.settings, log) => lab?,
         _ = signals.next() => {
             // The launcher ends with this process.
             return Ok(ExitCode::SUCCESS);
@@ -111,7 +140,7 @@ pub async fn up(args: &LabArgs, detached: bool) -> anyhow::Result<ExitCode> {
     print!("{}", instructions(args, &lab.folder, detached));
     std::io::stdout().flush()?;
     if detached {
-        leave_terminal(&lab.folder)?;
+        leave_terminal()?;
     }
     let died = tokio::select! {
         _ = signals.next() => None,
@@ -135,7 +164,7 @@ pub fn up_detached(args: &LabArgs) -> anyhow::Result<ExitCode> {
     };
     // Folder and parent are the keeper's own affair.
     let settings = stage.command_line("up").split_off(5);
-    let mut keeper = StdCommand::new("/proc/self/exe")
+    let mut keeper = sandbox::this_program()
         .args(["up", "--detached", "--name", &args.name])
         .args(settings)
         .stdin(Stdio::null())
@@ -160,7 +189,7 @@ pub async fn run(settings: &Settings, command: &[OsString]) -> anyhow::Result<Ex
     let mut signals = Signals::new()?;
     let name = format!("run-{}", std::process::id());
     let mut lab = tokio::select! {
-        lab = Kept::start(&name, settings) => lab?,
+        lab = Kept::start(&name, settings, Log::Terminal) => lab?,
         number = signals.next() => return Ok(signalled(number)),
     };
     let [program, args @ ..] = command else { bail!("no command") };
@@ -275,16 +304,11 @@ fn instructions(args: &LabArgs, folder: &RuntimeFolder, detached: bool) -> Strin
     )
 }
 
-/// Lets go of the terminal: output ends, errors go to a file.
-fn leave_terminal(folder: &RuntimeFolder) -> anyhow::Result<()> {
+/// Lets go of the terminal: who waits for the end of what this process says need not wait.
+fn leave_terminal() -> anyhow::Result<()> {
     let null = std::fs::File::open("/dev/null").context("cannot open /dev/null")?;
-    folder.write("log", "")?;
-    let log = std::fs::OpenOptions::new()
-        .append(true)
-        .open(folder.path().join("log"))
-        .context("cannot open the lab's log")?;
     nix::unistd::dup2_stdout(&null).context("cannot close standard output")?;
-    nix::unistd::dup2_stderr(&log).context("cannot redirect standard error")
+    nix::unistd::dup2_stderr(&null).context("cannot close standard error")
 }
 
 fn exit_code(status: ExitStatus) -> ExitCode {

@@ -8,6 +8,7 @@ use clap::Parser;
 use hello_lab::args::{Cli, Command};
 use hello_lab::pods::container_init;
 use hello_lab::{commands, lab, sandbox};
+use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     let command = Cli::parse().command;
@@ -16,13 +17,10 @@ fn main() -> ExitCode {
         container_init::report(&error);
         return ExitCode::from(container_init::START_FAILED);
     }
+    let level = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::builder()
-                .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
-                .from_env_lossy(),
-        )
+        .with_max_level(level.unwrap_or(LevelFilter::WARN))
         .without_time()
         .with_target(false)
         .init();

@@ -13,6 +13,7 @@
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
@@ -101,11 +102,19 @@ fn launcher_has_ended() -> io::Result<bool> {
 }
 
 fn next_stage(stage: &Stage, name: &str, stdin: Stdio) -> anyhow::Result<Child> {
-    Command::new("/proc/self/exe")
+    this_program()
         .args(stage.command_line(name))
         .stdin(stdin)
         .spawn()
         .with_context(|| format!("cannot start the lab's {name} stage"))
+}
+
+/// A command of this very program, by whatever name it was started.
+#[must_use]
+pub fn this_program() -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("hello-lab");
+    command
 }
 
 /// Enters mount and PID namespaces, as root directly and else within a user namespace.

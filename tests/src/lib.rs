@@ -46,31 +46,33 @@ pub enum As {
 pub struct Output {
     /// How it ended.
     pub status: ExitStatus,
-    /// Its standard output and, after that, its standard error.
-    pub text: String,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
 }
 
 impl Output {
-    /// The text of a program that succeeded.
+    /// The standard output of a program that succeeded.
     ///
     /// # Panics
     ///
     /// When it did not.
     #[must_use]
     pub fn ok(self) -> String {
-        assert!(self.status.success(), "{}: {}", self.status, self.text);
-        self.text
+        assert!(self.status.success(), "{}: {}{}", self.status, self.stdout, self.stderr);
+        self.stdout
     }
 
-    /// The text of a program that failed, as it should.
+    /// All that a program said that failed, as it should.
     ///
     /// # Panics
     ///
     /// When it did not.
     #[must_use]
     pub fn failed(self) -> String {
-        assert!(!self.status.success(), "it succeeded: {}", self.text);
-        self.text
+        assert!(!self.status.success(), "it succeeded: {}{}", self.stdout, self.stderr);
+        self.stdout + &self.stderr
     }
 }
 
@@ -93,8 +95,8 @@ pub fn run(command: &mut Command, input: &str) -> Output {
     // A program that does not read its input is none of this one's business.
     std::thread::spawn(move || std::io::Write::write_all(&mut stdin, input.as_bytes()));
     let output = child.wait_with_output().expect("it was started");
-    let text = [output.stdout, output.stderr].concat();
-    Output { status: output.status, text: String::from_utf8_lossy(&text).into_owned() }
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Output { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 /// A lab of a test's own, which ends with it.
@@ -337,6 +339,15 @@ fn command(user: As, home: &Path, program: impl AsRef<OsStr>) -> Command {
         command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
     }
     command
+}
+
+/// A command run as `user`, in the repository, and the home that it has.
+#[must_use]
+pub fn command_as(user: As, program: impl AsRef<OsStr>) -> (Command, tempfile::TempDir) {
+    let home = home(user);
+    let mut command = command(user, home.path(), program);
+    command.current_dir(repository());
+    (command, home)
 }
 
 /// The users that a test of the lab can be run as here.

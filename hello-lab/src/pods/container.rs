@@ -159,7 +159,12 @@ impl Container {
         let surroundings = &self.running.surroundings;
         let spec = serde_json::to_vec(&self.process(image, user))?;
         let mut command = Command::new(&surroundings.program);
-        command.arg("container-init").env_clear().current_dir("/").kill_on_drop(true);
+        command
+            .arg0("hello-lab")
+            .arg("container-init")
+            .env_clear()
+            .current_dir("/")
+            .kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let runtime = tokio::runtime::Handle::current();
         let mut child = self
