@@ -35,12 +35,19 @@ fn address(lab: &Lab, line: &str) -> SocketAddr {
     format!("{}:8080", lab.kubectl(line)).parse().unwrap()
 }
 
-/// Whether the connection still answers a request.
+/// Whether the connection still answers a request, with the whole page.
 fn answers(mut stream: &TcpStream) -> bool {
     stream.set_read_timeout(Some(MOMENT)).unwrap();
     let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    let mut answer = [0; 15];
-    stream.read_exact(&mut answer).is_ok() && answer.starts_with(b"HTTP/1.1 200 OK")
+    let (mut answer, mut part) = (String::new(), [0; 1024]);
+    while !answer.contains("Hostname: ") || !answer.ends_with('\n') {
+        match stream.read(&mut part) {
+            Ok(1..) => answer.push_str(std::str::from_utf8(&part).unwrap().trim_end_matches('\0')),
+            _ => return false,
+        }
+        part.fill(0);
+    }
+    answer.starts_with("HTTP/1.1 200 OK")
 }
 
 #[test]
@@ -115,7 +122,7 @@ fn a_pod_never_answers_before_its_policies_are_in_force() {
         })
     });
     for _ in 0..3 {
-        let _ = lab.kubectl("rollout restart deploy/hello-server");
+        let _ = lab.kubectl("delete pod -l app=hello-server --grace-period=1");
         let _ = lab.kubectl("rollout status deploy/hello-server --timeout=30s");
     }
     assert_eq!(probe.join().unwrap(), 0);
