@@ -226,6 +226,7 @@ pub async fn run(settings: &Settings, command: &[OsString]) -> anyhow::Result<Ex
 }
 
 /// `hello-lab status`: 0 if a lab runs, else 1.
+#[must_use]
 pub fn status() -> ExitCode {
     let mut running = false;
     for folder in RuntimeFolder::all(&labs()) {

@@ -96,8 +96,7 @@ fn mount_files(folder: &RuntimeFolder) -> anyhow::Result<PathBuf> {
 
 /// 256 random bits.
 fn random_token() -> String {
-    let bytes: [u8; 32] = rand::random();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>())
 }
 
 fn kubeconfig(server: &str, certificate_pem: &str, token: &str) -> String {

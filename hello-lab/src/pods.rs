@@ -73,14 +73,13 @@ pub async fn run(surroundings: Surroundings) {
         for pod in pods.iter().filter(|pod| is_ours(pod)) {
             gone.retain(|uid| uid != pod.uid());
             let wanted = wanted(pod);
-            match workers.get(pod.uid()) {
-                Some(worker) => tell(worker, wanted),
-                None => {
-                    let (sender, receiver) = watch::channel(wanted);
-                    let work = worker::run(surroundings.clone(), Arc::clone(pod), receiver);
-                    let worker = Worker { wanted: sender, task: tokio::spawn(work) };
-                    workers.insert(pod.uid().to_owned(), worker);
-                }
+            if let Some(worker) = workers.get(pod.uid()) {
+                tell(worker, wanted);
+            } else {
+                let (sender, receiver) = watch::channel(wanted);
+                let work = worker::run(surroundings.clone(), Arc::clone(pod), receiver);
+                let worker = Worker { wanted: sender, task: tokio::spawn(work) };
+                workers.insert(pod.uid().to_owned(), worker);
             }
         }
         for uid in gone {

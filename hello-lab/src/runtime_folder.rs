@@ -55,7 +55,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> FolderError {
     |source| FolderError::Io { path, source }
 }
 
-/// The folder of all of a user's labs: in XDG_RUNTIME_DIR where there is one, else in `temporary`.
+/// The folder of all of a user's labs: in `XDG_RUNTIME_DIR` where there is one, else in `temporary`.
 #[must_use]
 pub fn base(xdg_runtime_dir: Option<&Path>, temporary: &Path) -> PathBuf {
     let ours = |folder: &&Path| {

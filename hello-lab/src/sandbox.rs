@@ -47,20 +47,17 @@ pub fn launch(mut stage: Stage) -> anyhow::Result<ExitCode> {
     }
     let mut init = next_stage(&stage, "init", Stdio::piped())?;
     loop {
-        match wake.wait().context("cannot wait for signals")? {
-            Signal::SIGCHLD => {
-                if let Some(status) = init.try_wait()? {
-                    clean_up(&folder);
-                    return Ok(exit_code(status.code()));
-                }
-            }
-            _ => {
-                init.kill()?;
-                // Process 1 has ended only when every process of its namespace has.
-                init.wait()?;
+        if wake.wait().context("cannot wait for signals")? == Signal::SIGCHLD {
+            if let Some(status) = init.try_wait()? {
                 clean_up(&folder);
-                return Ok(ExitCode::SUCCESS);
+                return Ok(exit_code(status.code()));
             }
+        } else {
+            init.kill()?;
+            // Process 1 has ended only when every process of its namespace has.
+            init.wait()?;
+            clean_up(&folder);
+            return Ok(ExitCode::SUCCESS);
         }
     }
 }

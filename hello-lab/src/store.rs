@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 pub use self::kind::{Kind, Resource};
-pub use self::object::{Object, labels_of, now, timestamp};
+pub use self::object::{Object, now, timestamp};
 
 /// Changes that are kept for watches. An older start gets [`StoreError::TooOld`].
 const LOG_LENGTH: usize = 20_000;
@@ -255,10 +255,11 @@ fn key_of(kind: Kind, value: &Value) -> Key {
 
 /// A random (version 4) UUID, RFC 9562.
 fn new_uid() -> String {
-    let mut bytes: [u8; 16] = rand::random();
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    const VERSION: u128 = 4 << 76;
+    const VARIANT: u128 = 0b10 << 62;
+    let random: u128 = rand::random();
+    let bits = random & !(0xf << 76) & !(0b11 << 62) | VERSION | VARIANT;
+    let hex = format!("{bits:032x}");
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use netpol::field_error::FieldError;
 use netpol::names;
-use netpol::selector::Selector;
+use netpol::selector::{Selector, labels_of};
 use serde_json::Value;
 
-use crate::store::{Kind, labels_of};
+use crate::store::Kind;
 
 /// What is wrong with an object, whose fields have been checked.
 #[must_use]

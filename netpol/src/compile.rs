@@ -241,7 +241,9 @@ mod tests {
 
     fn addresses(blocks: &[&str]) -> PeerSet {
         let mut addresses = Addresses::default();
-        blocks.iter().for_each(|block| addresses.add_block(&block.parse().unwrap(), &[]));
+        for block in blocks {
+            addresses.add_block(&block.parse().unwrap(), &[]);
+        }
         addresses.normalise();
         PeerSet::Addresses(addresses)
     }

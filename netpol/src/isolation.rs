@@ -126,12 +126,11 @@ impl Peer {
     #[must_use]
     pub fn matches(&self, cluster: &Cluster, namespace: &str, party: Party<'_>) -> bool {
         match (self, party) {
-            (_, Party::Node) => false,
+            (_, Party::Node) | (Self::Pods { .. }, Party::Address(_)) => false,
             (Self::Block { .. }, Party::Address(address)) => self.contains(address),
             (Self::Block { .. }, Party::Pod(pod)) => {
                 pod.addresses.iter().any(|address| self.contains(*address))
             }
-            (Self::Pods { .. }, Party::Address(_)) => false,
             (Self::Pods { namespaces, pods }, Party::Pod(pod)) => {
                 !pod.host_network
                     && match namespaces {

@@ -140,11 +140,11 @@ fn add_direction(
         transaction = transaction.add_rule(always.accept());
     }
 
-    let accepts = match (direction, filter) {
-        (Direction::Ingress, PodFilter { ingress: Filter::Only(accepts), .. })
-        | (Direction::Egress, PodFilter { egress: Filter::Only(accepts), .. }) => accepts,
-        _ => return transaction,
+    let only = match direction {
+        Direction::Ingress => &filter.ingress,
+        Direction::Egress => &filter.egress,
     };
+    let Filter::Only(accepts) = only else { return transaction };
     for node in &filter.nodes {
         let from_node = match (direction, node) {
             (Direction::Ingress, IpAddr::V4(node)) => rule().match_saddr_v4(*node, 32),

@@ -47,12 +47,14 @@ impl Addresses {
     }
 
     /// The IPv4 ranges.
+    #[must_use]
     pub fn v4(&self) -> impl ExactSizeIterator<Item = (Ipv4Addr, Ipv4Addr)> {
         #[expect(clippy::cast_possible_truncation, reason = "made from 32 bits")]
         self.v4.0.iter().map(|(low, high)| ((*low as u32).into(), (*high as u32).into()))
     }
 
     /// The IPv6 ranges.
+    #[must_use]
     pub fn v6(&self) -> impl ExactSizeIterator<Item = (Ipv6Addr, Ipv6Addr)> {
         self.v6.0.iter().map(|(low, high)| ((*low).into(), (*high).into()))
     }

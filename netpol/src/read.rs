@@ -1,3 +1,308 @@
-//! Objects, read strictly: what the API server would refuse, or silently drop, is an error.
+//! Manifests, read strictly: what the API server would refuse, or silently drop, is a finding.
 
+pub mod document;
 pub mod strict;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::{apps, batch, core, networking};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use self::document::Document;
+use self::strict::{DecodeError, decode};
+use crate::cluster::{Cluster, Pod, named_ports};
+use crate::selector::labels_of;
+use crate::validate;
+
+/// What is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Finding {
+    /// The file, as it was named; `-` for standard input.
+    pub file: String,
+    /// The line in it, where one is known.
+    pub line: Option<u64>,
+    /// What is wrong, with the field's path.
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(out, "{}:{line}: {}", self.file, self.message),
+            None => write!(out, "{}: {}", self.file, self.message),
+        }
+    }
+}
+
+/// What manifests hold.
+#[derive(Clone, Debug, Default)]
+pub struct Manifests {
+    /// The namespaces, pods and policies. A workload is a pod of its name without address.
+    pub cluster: Cluster,
+    /// Objects of kinds that say nothing about policies, by kind.
+    pub skipped: BTreeMap<String, usize>,
+}
+
+/// Reads files, folders (and the folders in them) and, for `-`, `stdin`.
+///
+/// Every finding is reported; with one there is no result, so that nothing is decided on a part.
+pub fn manifests(paths: &[PathBuf], stdin: impl Read) -> Result<Manifests, Vec<Finding>> {
+    let mut reader = Reader::default();
+    let mut stdin = Some(stdin);
+    for path in paths {
+        if path.as_os_str() == "-" {
+            let mut text = String::new();
+            match stdin.take().map(|mut stdin| stdin.read_to_string(&mut text)) {
+                Some(Ok(_)) => reader.text("-", &text),
+                Some(Err(error)) => reader.find("-", None, error.to_string()),
+                None => reader.find("-", None, "standard input can be read once only"),
+            }
+        } else {
+            reader.path(path);
+        }
+    }
+    if reader.findings.is_empty() { Ok(reader.manifests) } else { Err(reader.findings) }
+}
+
+#[derive(Default)]
+struct Reader {
+    manifests: Manifests,
+    findings: Vec<Finding>,
+}
+
+/// One object and the file that it is from.
+struct Source<'a> {
+    file: &'a str,
+    document: &'a Document,
+}
+
+impl Reader {
+    fn find(&mut self, file: &str, line: Option<u64>, message: impl Into<String>) {
+        self.findings.push(Finding { file: file.to_owned(), line, message: message.into() });
+    }
+
+    /// Reads a file, or the YAML and JSON files of a folder, in the order of their names.
+    fn path(&mut self, path: &Path) {
+        let name = path.display().to_string();
+        if path.is_dir() {
+            match std::fs::read_dir(path) {
+                Err(error) => self.find(&name, None, error.to_string()),
+                Ok(entries) => {
+                    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+                    paths.sort();
+                    for path in paths {
+                        let manifest = path.extension().is_some_and(|end| {
+                            ["yaml", "yml", "json"].iter().any(|one| end == *one)
+                        });
+                        if manifest || path.is_dir() {
+                            self.path(&path);
+                        }
+                    }
+                }
+            }
+            return;
+        }
+        match std::fs::read_to_string(path) {
+            Ok(text) => self.text(&name, &text),
+            Err(error) => self.find(&name, None, error.to_string()),
+        }
+    }
+
+    fn text(&mut self, file: &str, text: &str) {
+        match Document::read_all(text) {
+            Err((line, message)) => self.find(file, line, message),
+            Ok(documents) => {
+                for document in documents.iter().filter(|document| !document.value.is_null()) {
+                    self.object(&Source { file, document }, None);
+                }
+            }
+        }
+    }
+
+    /// Reads one object; the items of a typed list carry no kind and get the list's.
+    fn object(&mut self, source: &Source<'_>, kind_of_list: Option<&str>) {
+        let value = &source.document.value;
+        let kind = value["kind"].as_str().or(kind_of_list);
+        let Some(kind) = kind else {
+            let line = source.document.line("");
+            return self.find(source.file, line, "kind: a manifest must say what it is of");
+        };
+        if let (Some(element), Some(items)) = (kind.strip_suffix("List"), value["items"].as_array())
+        {
+            let kind = (!element.is_empty()).then_some(element);
+            for (index, item) in items.iter().enumerate() {
+                let document = source.document.part(&format!("items[{index}]"), item.clone());
+                self.object(&Source { file: source.file, document: &document }, kind);
+            }
+            return;
+        }
+        match kind {
+            "Namespace" => {
+                if let Some(namespace) = self.decode::<core::v1::Namespace>(source) {
+                    let name = namespace.metadata.name.unwrap_or_default();
+                    let labels = namespace.metadata.labels.unwrap_or_default();
+                    self.manifests.cluster.add_namespace(&name, labels);
+                }
+            }
+            "Pod" => {
+                if let Some(pod) = self.decode::<core::v1::Pod>(source)
+                    && let Some(pod) = Pod::from_api(&pod)
+                {
+                    self.manifests.cluster.add_pod(pod);
+                }
+            }
+            "NetworkPolicy" => self.policy(source),
+            "Deployment" => self.workload::<apps::v1::Deployment>(source, "/spec/template"),
+            "ReplicaSet" => self.workload::<apps::v1::ReplicaSet>(source, "/spec/template"),
+            "StatefulSet" => self.workload::<apps::v1::StatefulSet>(source, "/spec/template"),
+            "DaemonSet" => self.workload::<apps::v1::DaemonSet>(source, "/spec/template"),
+            "Job" => self.workload::<batch::v1::Job>(source, "/spec/template"),
+            "CronJob" => {
+                self.workload::<batch::v1::CronJob>(source, "/spec/jobTemplate/spec/template");
+            }
+            "ReplicationController" => {
+                self.workload::<core::v1::ReplicationController>(source, "/spec/template");
+            }
+            other => *self.manifests.skipped.entry(other.to_owned()).or_default() += 1,
+        }
+    }
+
+    fn policy(&mut self, source: &Source<'_>) {
+        let Some(policy) = self.decode::<networking::v1::NetworkPolicy>(source) else { return };
+        match validate::policy(&policy) {
+            Ok(policy) => self.manifests.cluster.add_policy(policy),
+            Err(errors) => {
+                for error in errors {
+                    self.find(source.file, source.document.line(&error.path), error.to_string());
+                }
+            }
+        }
+    }
+
+    /// Adds a workload as a pod of its name, with the labels and ports of its template.
+    fn workload<T: DeserializeOwned>(&mut self, source: &Source<'_>, template: &str) {
+        if self.decode::<T>(source).is_none() {
+            return;
+        }
+        let value = &source.document.value;
+        let text = |field: &str| value["metadata"][field].as_str().map(str::to_owned);
+        let template = value.pointer(template).unwrap_or(&Value::Null);
+        let spec: core::v1::PodSpec =
+            serde_json::from_value(template["spec"].clone()).unwrap_or_default();
+        self.manifests.cluster.add_pod(Pod {
+            namespace: text("namespace").unwrap_or_else(|| "default".to_owned()),
+            name: text("name").unwrap_or_default(),
+            labels: labels_of(&template["metadata"]),
+            addresses: Vec::new(),
+            named_ports: named_ports(&spec),
+            host_network: spec.host_network.unwrap_or(false),
+        });
+    }
+
+    fn decode<T: DeserializeOwned>(&mut self, source: &Source<'_>) -> Option<T> {
+        let line = |path: &str| source.document.line(path);
+        match decode(&source.document.value) {
+            Ok(object) => Some(object),
+            Err(DecodeError::UnknownFields(fields)) => {
+                for field in fields {
+                    self.find(source.file, line(&field), format!("{field}: unknown field"));
+                }
+                None
+            }
+            Err(DecodeError::WrongType { path, message }) => {
+                self.find(source.file, line(&path), format!("{path}: {message}"));
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Manifests, Vec<String>> {
+        manifests(&["-".into()], text.as_bytes())
+            .map_err(|findings| findings.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_demos_own_manifests_are_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests");
+        let paths = [folder.join("hello-app"), folder.join("network-policy.yaml")];
+        let manifests = manifests(&paths, std::io::empty()).unwrap();
+        let names: Vec<_> = manifests.cluster.pods().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            names,
+            [
+                "default/hello-client-allowed",
+                "default/hello-client-blocked",
+                "default/hello-server"
+            ]
+        );
+        assert_eq!(manifests.cluster.policies().len(), 1);
+        assert_eq!(manifests.skipped, BTreeMap::from([("Service".to_owned(), 1)]));
+    }
+
+    #[test]
+    fn a_typo_is_found_with_file_line_and_path() {
+        let text = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: p\n\
+                    spec:\n  podSelecter: {}\n  ingress:\n    - form: []\n";
+        assert_eq!(
+            read(text).unwrap_err(),
+            ["-:8: spec.ingress[0].form: unknown field", "-:6: spec.podSelecter: unknown field"]
+        );
+    }
+
+    #[test]
+    fn an_invalid_value_is_found_with_its_line() {
+        let text = "kind: NetworkPolicy\nmetadata: {name: p}\nspec:\n  ingress:\n    - ports:\n        - port: 0\n";
+        let findings = read(text).unwrap_err();
+        assert_eq!(
+            findings,
+            [
+                "-:6: spec.ingress[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"
+            ]
+        );
+    }
+
+    #[test]
+    fn lists_are_read_typed_and_not() {
+        let text = "kind: PodList\nitems:\n- metadata: {name: a}\n- metadata: {name: b}\n---\n\
+                    kind: List\nitems:\n- {kind: Pod, metadata: {name: c}}\n- {kind: Secret}\n";
+        let manifests = read(text).unwrap();
+        assert_eq!(manifests.cluster.pods().len(), 3);
+        assert_eq!(manifests.skipped["Secret"], 1);
+        let findings = read("kind: PodList\nitems:\n- metadata:\n    nmae: a\n").unwrap_err();
+        assert_eq!(findings, ["-:4: metadata.nmae: unknown field"]);
+    }
+
+    #[test]
+    fn every_workload_is_a_pod_of_its_template() {
+        let template = "{metadata: {labels: {app: x}}, spec: {containers: [{name: c, ports: [{name: http, containerPort: 80}]}]}}";
+        for kind in
+            ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController"]
+        {
+            let text =
+                format!("kind: {kind}\nmetadata: {{name: w}}\nspec: {{template: {template}}}\n");
+            let manifests = read(&text).unwrap();
+            let pod = &manifests.cluster.pods()[0];
+            assert_eq!((pod.labels["app"].as_str(), pod.named_ports.len()), ("x", 1), "{kind}");
+        }
+        let text = format!(
+            "kind: CronJob\nmetadata: {{name: w}}\nspec: {{jobTemplate: {{spec: {{template: {template}}}}}}}\n"
+        );
+        assert_eq!(read(&text).unwrap().cluster.pods()[0].labels["app"], "x");
+    }
+
+    #[test]
+    fn one_bad_document_leaves_no_result() {
+        assert!(read("kind: Pod\nmetadata: {name: a}\n---\nkind: Pod\nmetdata: {}\n").is_err());
+        assert!(read("metadata: {name: a}\n").is_err());
+        assert!(manifests(&["/no/such/file".into()], std::io::empty()).is_err());
+    }
+}

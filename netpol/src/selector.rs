@@ -11,6 +11,13 @@ use crate::names;
 /// An object's labels.
 pub type Labels = BTreeMap<String, String>;
 
+/// The `labels` of a `metadata`, or of anything else that has them, in JSON.
+#[must_use]
+pub fn labels_of(metadata: &serde_json::Value) -> Labels {
+    let labels = metadata["labels"].as_object().into_iter().flatten();
+    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
 /// Requirements that labels must all meet; with none, everything matches (rule 9).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector(Vec<Requirement>);

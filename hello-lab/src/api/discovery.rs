@@ -1,4 +1,4 @@
-//! What the API has, as kubectl asks for it: legacy discovery, and the least of OpenAPI v3
+//! What the API has, as kubectl asks for it: legacy discovery, and the least of `OpenAPI` v3
 //! with which `kubectl apply` sends its patches.
 
 use std::collections::BTreeMap;
@@ -128,8 +128,8 @@ fn openapi_index() -> Value {
     json!({ "paths": paths })
 }
 
-/// An OpenAPI v2 document about nothing, as kubectl reads it: protobuf, with the field
-/// `swagger` alone. Without one kubectl speaks of OpenAPI when somebody misspells a kind.
+/// An `OpenAPI` v2 document about nothing, as kubectl reads it: protobuf, with the field
+/// `swagger` alone. Without one kubectl speaks of `OpenAPI` when somebody misspells a kind.
 pub const OPENAPI_V2: &[u8] = b"\x0a\x032.0";
 
 /// The type of [`OPENAPI_V2`].

@@ -21,7 +21,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A listener that is ready, and what a client needs to trust it.
 pub struct Listener {
-    listener: TcpListener,
+    socket: TcpListener,
     acceptor: TlsAcceptor,
     certificate_pem: String,
 }
@@ -49,7 +49,7 @@ impl Listener {
             .with_single_cert(vec![certificate.der().clone()], private)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
-            listener,
+            socket: listener,
             acceptor: TlsAcceptor::from(Arc::new(config)),
             certificate_pem: certificate.pem(),
         })
@@ -57,7 +57,7 @@ impl Listener {
 
     /// Where it listens.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.socket.local_addr()
     }
 
     /// Its certificate, which signs itself.
@@ -69,7 +69,7 @@ impl Listener {
     /// Serves `app`, for ever.
     pub async fn serve(self, app: Router) {
         loop {
-            match self.listener.accept().await {
+            match self.socket.accept().await {
                 Ok((stream, _)) => {
                     tokio::spawn(connection(self.acceptor.clone(), stream, app.clone()));
                 }

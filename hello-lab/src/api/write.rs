@@ -20,6 +20,9 @@ use crate::{defaults, deletion, system};
 /// A response's warnings: kubectl prints them (RFC 9111, 5.5 of its predecessor RFC 7234).
 type Warnings = Vec<String>;
 
+/// A change of an object in place.
+type Edit = dyn FnOnce(&mut Value) -> Result<(), ApiError>;
+
 pub(super) fn create(api: &Api, call: &Call, body: &[u8]) -> Result<Response, ApiError> {
     let kind = call.target.kind;
     let mut object = body::parse(&call.headers, body)?;
@@ -65,7 +68,7 @@ pub(super) fn patch(api: &Api, call: &Call, name: &str, body: &[u8]) -> Result<R
     let kind = call.target.kind;
     let content_type = call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
-    let patch: Box<dyn FnOnce(&mut Value) -> Result<(), ApiError>> = match content_type {
+    let patch: Box<Edit> = match content_type {
         "application/strategic-merge-patch+json" => {
             let patch = body::json(body)?;
             Box::new(move |object| {
@@ -423,12 +426,12 @@ fn check_namespace(store: &Store, object: &Value, kind: Kind) -> Result<(), ApiE
 fn admit(store: &Store, kind: Kind, object: &mut Value) {
     strip_type(object);
     defaults::apply(kind, object);
-    if kind == Kind::Service && object["spec"]["clusterIP"].as_str().unwrap_or_default().is_empty()
+    if kind == Kind::Service
+        && object["spec"]["clusterIP"].as_str().unwrap_or_default().is_empty()
+        && let Some(address) = system::free_service_address(store)
     {
-        if let Some(address) = system::free_service_address(store) {
-            object["spec"]["clusterIPs"] = json!([address]);
-            object["spec"]["clusterIP"] = address.into();
-        }
+        object["spec"]["clusterIPs"] = json!([address]);
+        object["spec"]["clusterIP"] = address.into();
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn step(store: &Store) {
     }
 }
 
-/// The ServiceAccount and the ConfigMap that clients wait for in a new namespace.
+/// The `ServiceAccount` and the ConfigMap that clients wait for in a new namespace.
 fn furnish(store: &Store, namespace: &str) {
     let metadata = |name: &str| json!({"metadata": {"name": name, "namespace": namespace}});
     // Errors mean that it is there.

@@ -60,7 +60,7 @@ fn run_pods(store: &Store) {
             let condition = json!([{"type": "Ready", "status": "True"}]);
             store
                 .change(&pod.key(), |pod| {
-                    pod["status"] = json!({"conditions": condition, "podIP": "10.244.0.9"})
+                    pod["status"] = json!({"conditions": condition, "podIP": "10.244.0.9"});
                 })
                 .unwrap();
         }
@@ -177,7 +177,7 @@ fn a_namespace_goes_when_its_last_pod_is_gone() {
     let key = Key::new(Kind::Namespace, "", "n");
     store
         .change(&key, |object| {
-            object["metadata"]["deletionTimestamp"] = "2020-01-01T00:00:00Z".into()
+            object["metadata"]["deletionTimestamp"] = "2020-01-01T00:00:00Z".into();
         })
         .unwrap();
     settle(&store);

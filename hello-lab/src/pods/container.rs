@@ -266,12 +266,11 @@ impl Container {
         };
         // With it all that it started: the process leads a group of its own.
         let _ = killpg(pid, Signal::SIGKILL);
-        match ended {
-            Some(status) => status,
-            None => {
-                child.start_kill()?;
-                child.wait().await
-            }
+        if let Some(status) = ended {
+            status
+        } else {
+            child.start_kill()?;
+            child.wait().await
         }
     }
 
@@ -280,10 +279,10 @@ impl Container {
         let check = |probe: &Option<core::Probe>| {
             probe.as_ref().and_then(|probe| Check::new(&self.spec, probe))
         };
-        if let Some(startup) = check(&self.spec.startup_probe) {
-            if !self.until_turned(&startup, "Startup", true).await {
-                return "startup";
-            }
+        if let Some(startup) = check(&self.spec.startup_probe)
+            && !self.until_turned(&startup, "Startup", true).await
+        {
+            return "startup";
         }
         self.status(|status| status.started = true);
         let readiness = async {

@@ -41,6 +41,7 @@ pub struct Spec {
 }
 
 /// Becomes the program that the [`Spec`] on standard input describes. Returns only on failure.
+#[must_use]
 pub fn run() -> anyhow::Error {
     match prepare() {
         // The open program must last until it is executed, which closes it.

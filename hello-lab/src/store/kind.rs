@@ -20,7 +20,7 @@ pub enum Kind {
     Pod,
     /// v1 Service.
     Service,
-    /// v1 ServiceAccount.
+    /// v1 `ServiceAccount`.
     ServiceAccount,
     /// apps/v1 Deployment.
     Deployment,

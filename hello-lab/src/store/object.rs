@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use jiff::Timestamp;
+use netpol::selector::labels_of;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -116,13 +117,6 @@ impl fmt::Debug for Object {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}", self.value)
     }
-}
-
-/// The `labels` of a `metadata` or of anything else that has them.
-#[must_use]
-pub fn labels_of(metadata: &Value) -> BTreeMap<String, String> {
-    let labels = metadata["labels"].as_object().into_iter().flatten();
-    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 /// The time as the API writes it: RFC 3339 in whole seconds.

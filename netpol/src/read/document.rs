@@ -1,0 +1,260 @@
+//! One YAML or JSON document with the line of each of its fields.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use serde_saphyr::{Options, Spanned, from_multiple_with_options};
+
+/// A document: its value, and where its fields stand.
+#[derive(Clone, Debug, Default)]
+pub struct Document {
+    /// What it says.
+    pub value: Value,
+    lines: BTreeMap<String, u64>,
+}
+
+impl Document {
+    /// Reads every document of a text. Duplicate keys are errors; JSON is YAML. The error's
+    /// line is that of the text, where one is known.
+    pub fn read_all(text: &str) -> Result<Vec<Self>, (Option<u64>, String)> {
+        let mut options = Options::default();
+        // Its own idea of YAML 1.1 takes `y` for true; see `kubernetes_boolean`.
+        options.strict_booleans = true;
+        let nodes: Vec<Node> = from_multiple_with_options(text, options).map_err(|error| {
+            let message = error.to_string();
+            let first = message.lines().next().unwrap_or_default().to_owned();
+            (error.location().map(|place| place.line()), first)
+        })?;
+        Ok(nodes.into_iter().map(|node| Self::from_node(text, node)).collect())
+    }
+
+    /// The line of the field at `path` (in the notation `spec.ingress[0].from`), or else of the
+    /// nearest thing round it.
+    #[must_use]
+    pub fn line(&self, path: &str) -> Option<u64> {
+        let mut path = path;
+        loop {
+            if let Some(line) = self.lines.get(path) {
+                return Some(*line);
+            }
+            if path.is_empty() {
+                return None;
+            }
+            path = &path[..path.rfind(['.', '[']).unwrap_or(0)];
+        }
+    }
+
+    /// The part at `path` as a document of its own.
+    #[must_use]
+    pub fn part(&self, path: &str, value: Value) -> Self {
+        let inner = self.lines.iter().filter_map(|(place, line)| {
+            let rest = place.strip_prefix(path)?;
+            Some((rest.strip_prefix('.').unwrap_or(rest).to_owned(), *line))
+        });
+        Self { value, lines: inner.collect() }
+    }
+
+    fn from_node(text: &str, node: Node) -> Self {
+        let mut document = Self::default();
+        document.lines.insert(String::new(), node.line);
+        document.value = document.take(text, String::new(), node);
+        document
+    }
+
+    fn take(&mut self, text: &str, path: String, node: Node) -> Value {
+        match node.content {
+            Content::Scalar(Value::String(word)) if node.is_plain(text) => {
+                kubernetes_boolean(&word).map_or(Value::String(word), Value::Bool)
+            }
+            Content::Scalar(value) => value,
+            Content::Sequence(elements) => {
+                let place = |index| format!("{path}[{index}]");
+                let elements = elements.into_iter().enumerate().map(|(index, node)| {
+                    self.lines.insert(place(index), node.line);
+                    self.take(text, place(index), node)
+                });
+                Value::Array(elements.collect())
+            }
+            Content::Mapping(fields) => {
+                let mut object = Map::new();
+                for (key, line, node) in fields {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    self.lines.insert(path.clone(), line);
+                    let value = self.take(text, path, node);
+                    object.insert(key, value);
+                }
+                Value::Object(object)
+            }
+        }
+    }
+}
+
+/// A value and the line that it begins on.
+struct Node {
+    line: u64,
+    start: Option<u64>,
+    content: Content,
+}
+
+impl Node {
+    /// Whether it is written without quotes.
+    fn is_plain(&self, text: &str) -> bool {
+        let start = self.start.and_then(|start| usize::try_from(start).ok());
+        let first = start.and_then(|start| text.as_bytes().get(start));
+        first.is_some_and(|byte| !b"\"'|>".contains(byte))
+    }
+}
+
+/// The words that Kubernetes' YAML takes for a boolean besides `true` and `false`; of those of
+/// YAML 1.1, `y` and `n` are none of them (`go.yaml.in/yaml/v2/resolve.go`).
+fn kubernetes_boolean(word: &str) -> Option<bool> {
+    match word {
+        "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+        "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+        _ => None,
+    }
+}
+
+enum Content {
+    Scalar(Value),
+    Sequence(Vec<Node>),
+    /// Key, the key's line, value.
+    Mapping(Vec<(String, u64, Node)>),
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<Content>::deserialize(deserializer)?;
+        let place = spanned.defined;
+        Ok(Self {
+            line: spanned.referenced.line(),
+            start: place.span().byte_offset(),
+            content: spanned.value,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ContentVisitor)
+    }
+}
+
+struct ContentVisitor;
+
+impl<'de> Visitor<'de> for ContentVisitor {
+    type Value = Content;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a YAML value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Content, E> {
+        Ok(Content::Scalar(Value::Null))
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Content, E> {
+        self.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Content, D::Error> {
+        Content::deserialize(deserializer)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Content, E> {
+        Ok(Content::Scalar(value.into()))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Content, E> {
+        Ok(Content::Scalar(value.into()))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Content, E> {
+        Ok(Content::Scalar(value.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Content, E> {
+        let number = Number::from_f64(value).ok_or_else(|| E::custom("not a number of JSON"))?;
+        Ok(Content::Scalar(number.into()))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Content, E> {
+        Ok(Content::Scalar(value.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Content, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = sequence.next_element()? {
+            elements.push(element);
+        }
+        Ok(Content::Sequence(elements))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut mapping: A) -> Result<Content, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(key) = mapping.next_key::<Spanned<String>>()? {
+            let value = mapping.next_value()?;
+            fields.push((key.value, key.referenced.line(), value));
+        }
+        Ok(Content::Mapping(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const TEXT: &str = "# a comment
+kind: A
+spec:
+  list:
+    - one: 1
+      two: [x, y]
+    - three: null
+---
+kind: B
+flag: yes
+text: \"yes\"
+";
+
+    #[test]
+    fn documents_are_read_with_the_lines_of_their_fields() {
+        let documents = Document::read_all(TEXT).unwrap();
+        assert_eq!(documents.len(), 2);
+        let list = json!([{"one": 1, "two": ["x", "y"]}, {"three": null}]);
+        assert_eq!(documents[0].value, json!({"kind": "A", "spec": {"list": list}}));
+        // As Kubernetes reads YAML: the booleans of YAML 1.1.
+        assert_eq!(documents[1].value, json!({"kind": "B", "flag": true, "text": "yes"}));
+        for (path, line) in
+            [("kind", 2), ("spec", 3), ("spec.list[0].two", 6), ("spec.list[1].three", 7)]
+        {
+            assert_eq!(documents[0].line(path), Some(line), "{path}");
+        }
+        assert_eq!(documents[1].line("text"), Some(11));
+    }
+
+    #[test]
+    fn a_missing_field_is_where_it_is_missing() {
+        let document = &Document::read_all(TEXT).unwrap()[0];
+        assert_eq!(document.line("spec.list[1].four.five"), Some(7));
+        assert_eq!(document.part("spec.list[0]", Value::Null).line("two"), Some(6));
+    }
+
+    #[test]
+    fn duplicate_keys_and_broken_yaml_are_errors_with_their_line() {
+        let (line, message) = Document::read_all("a: 1\nb: 2\na: 3\n").unwrap_err();
+        assert_eq!(line, Some(3), "{message}");
+        assert!(message.contains("duplicate"), "{message}");
+        assert!(Document::read_all("a: [\n").is_err());
+    }
+
+    #[test]
+    fn json_is_read_too() {
+        let documents = Document::read_all("{\"a\": {\"b\": [1, true]}}").unwrap();
+        assert_eq!(documents[0].value, json!({"a": {"b": [1, true]}}));
+    }
+}
