@@ -15,6 +15,7 @@ policy=hello-server-allow-from-hello-client
 other=hello-apps
 made=()
 seen=()
+verdict=''
 
 fail() {
   printf '\nvalidate: FAILED: %s\n' "$*" >&2
@@ -38,6 +39,7 @@ clean_up() {
     # shellcheck disable=SC2086 # each entry is a list of words
     kubectl delete --ignore-not-found --timeout="${WAIT}s" ${made[index]} || status=1
   done
+  [ "$status" -ne 0 ] || printf '\n%s\n' "$verdict"
   exit "$status"
 }
 trap clean_up EXIT
@@ -145,5 +147,4 @@ expect default blocked blocked
 
 say "Seen"
 printf '  %s\n' "${seen[@]}"
-printf '\nvalidate: OK: each policy let through whom it names, and starved the others (%s observations in %ss)\n' \
-  "${#seen[@]}" "$SECONDS"
+verdict="validate: OK: each policy let through whom it names, and starved the others (${#seen[@]} observations in ${SECONDS}s)"

@@ -1,6 +1,7 @@
 //! The Kubernetes API that kubectl speaks, over the store.
 
 mod body;
+mod delete;
 mod discovery;
 pub mod error;
 mod log;
@@ -120,8 +121,8 @@ async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
         (&Method::POST, None, None) => write::create(api, &call, &body),
         (&Method::PUT, Some(name), None) => write::replace(api, &call, name, &body),
         (&Method::PATCH, Some(name), None) => write::patch(api, &call, name, &body),
-        (&Method::DELETE, Some(name), None) => write::delete(api, &call, name, &body),
-        (&Method::DELETE, None, None) => write::delete_collection(api, &call, &body),
+        (&Method::DELETE, Some(name), None) => delete::one(api, &call, name, &body),
+        (&Method::DELETE, None, None) => delete::many(api, &call, &body),
         (method, Some(name), Some("scale")) if kind.resource().subresources.contains(&"scale") => {
             write::scale(api, &call, name, method, &body)
         }
