@@ -80,13 +80,13 @@ impl RuntimeFolder {
         if name.is_empty() || !name.chars().all(fits) {
             return Err(FolderError::BadName(name.to_owned()));
         }
-        make_private(base)?;
+        let _alone = lock(base)?;
         let folder = Self(base.join(name));
         if let Some(keeper) = folder.keeper() {
             if keeper.is_alive() {
                 return Err(FolderError::Running { name: name.to_owned(), pid: keeper.pid });
             }
-            folder.remove();
+            fs::remove_dir_all(&folder.0).map_err(at(&folder.0))?;
         }
         make_private(&folder.0)?;
         let keeper = Keeper::of(Pid::this()).map_err(at(&folder.0))?;
@@ -146,6 +146,7 @@ impl RuntimeFolder {
 
     /// Removes it, and the folder of all labs if it was the last.
     pub fn remove(&self) {
+        let _alone = self.0.parent().map(lock);
         if let Err(error) = fs::remove_dir_all(&self.0)
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -184,13 +185,38 @@ fn start_time(pid: Pid) -> io::Result<u64> {
 
 /// Makes a folder that only its owner can enter; one that is there must be so.
 fn make_private(path: &Path) -> Result<(), FolderError> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(path)(error)),
-        _ => {}
-    }
-    let data = fs::symlink_metadata(path).map_err(at(path))?;
+    let data = loop {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(at(path)(error));
+            }
+            _ => {}
+        }
+        match fs::symlink_metadata(path) {
+            // Somebody removed it just now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            data => break data.map_err(at(path))?,
+        }
+    };
     let private = data.is_dir() && data.uid() == getuid().as_raw() && data.mode() & 0o077 == 0;
     if private { Ok(()) } else { Err(FolderError::NotOurs(path.to_owned())) }
+}
+
+/// Keeps others from taking or removing a folder in `base` until the file is dropped.
+fn lock(base: &Path) -> Result<fs::File, FolderError> {
+    loop {
+        make_private(base)?;
+        let file = match fs::File::open(base) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened.map_err(at(base))?,
+        };
+        file.lock().map_err(at(base))?;
+        // Whoever had it before may have removed it.
+        let held = file.metadata().map_err(at(base))?.ino();
+        if fs::metadata(base).is_ok_and(|there| there.ino() == held) {
+            return Ok(file);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -218,7 +244,26 @@ mod tests {
         let mut keeper = folder.keeper().unwrap();
         keeper.started += 1;
         folder.write("keeper.json", &serde_json::to_string(&keeper).unwrap()).unwrap();
-        assert!(RuntimeFolder::take(&base, "a").is_ok());
+        let folder = RuntimeFolder::take(&base, "a").unwrap();
+        assert!(folder.keeper().unwrap().is_alive());
+    }
+
+    #[test]
+    fn of_many_who_want_a_name_at_once_one_gets_it() {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path().join("labs");
+        let takers: Vec<_> = (0..16)
+            .map(|number| {
+                let base = base.clone();
+                std::thread::spawn(move || {
+                    // The folder of all labs comes and goes meanwhile.
+                    RuntimeFolder::take(&base, &format!("other-{number}")).unwrap().remove();
+                    RuntimeFolder::take(&base, "a").is_ok()
+                })
+            })
+            .collect();
+        let taken = takers.into_iter().map(|taker| taker.join().unwrap()).filter(|taken| *taken);
+        assert_eq!(taken.count(), 1);
     }
 
     #[test]

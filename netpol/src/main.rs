@@ -38,8 +38,10 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(findings) => {
-            let text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
-            let _ = std::io::stderr().write_all(text.as_bytes());
+            let mut stderr = std::io::stderr().lock();
+            for finding in findings {
+                let _ = writeln!(stderr, "{finding}");
+            }
             ExitCode::from(2)
         }
     }
@@ -48,15 +50,12 @@ fn main() -> ExitCode {
 /// One line of what was read, and one of what was not.
 fn summary(manifests: &Manifests) -> String {
     let cluster = &manifests.cluster;
-    let mut text = format!(
-        "no findings in {} policies, {} pods and workloads\n",
-        cluster.policies().len(),
-        cluster.pods().len()
-    );
-    if !manifests.skipped.is_empty() {
-        let kinds = manifests.skipped.iter().map(|(kind, count)| format!("{count} {kind}"));
-        let kinds: Vec<_> = kinds.collect();
-        text += &format!("not looked at: {}\n", kinds.join(", "));
+    let (policies, pods) = (cluster.policies().len(), cluster.pods().len());
+    let seen = format!("no findings in {policies} policies, {pods} pods and workloads\n");
+    if manifests.skipped.is_empty() {
+        return seen;
     }
-    text
+    let kinds = manifests.skipped.iter().map(|(kind, count)| format!("{count} {kind}"));
+    let kinds: Vec<_> = kinds.collect();
+    format!("{seen}not looked at: {}\n", kinds.join(", "))
 }

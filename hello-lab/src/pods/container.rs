@@ -9,12 +9,13 @@ use anyhow::Context;
 use k8s_openapi::api::core::v1 as core;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::container_init::Spec;
 use super::images::Image;
+use super::logs::LogWriter;
 use super::probe::Check;
 use super::status::{Ending, State};
 use super::worker::Running;
@@ -38,6 +39,13 @@ pub(super) struct Container {
     pub network: Arc<PodNetwork>,
     pub spec: core::Container,
     pub wanted: watch::Receiver<Wanted>,
+}
+
+/// What a probe has turned to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turned {
+    Succeeded,
+    Failed,
 }
 
 /// Why a container waits: a reason by name, and its message.
@@ -178,17 +186,7 @@ impl Container {
         let log = surroundings.logs.begin(self.running.pod.uid(), &self.spec.name);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         tokio::spawn(async move {
-            let copy = async |pipe: Option<_>| {
-                if let Some(pipe) = pipe {
-                    log.copy(pipe).await;
-                }
-            };
-            let copy_err = async |pipe: Option<_>| {
-                if let Some(pipe) = pipe {
-                    log.copy(pipe).await;
-                }
-            };
-            tokio::join!(copy(stdout), copy_err(stderr));
+            tokio::join!(copy(&log, stdout), copy(&log, stderr));
         });
         let mut stdin = child.stdin.take().context("no standard input")?;
         stdin.write_all(&spec).await.context("cannot tell a process what it is to be")?;
@@ -280,7 +278,7 @@ impl Container {
             probe.as_ref().and_then(|probe| Check::new(&self.spec, probe))
         };
         if let Some(startup) = check(&self.spec.startup_probe)
-            && !self.until_turned(&startup, "Startup", true).await
+            && self.until_turned(&startup, "Startup").await == Turned::Failed
         {
             return "startup";
         }
@@ -292,17 +290,21 @@ impl Container {
             };
             self.until_ready_early(&check).await;
             loop {
-                let ready = self.until_turned(&check, "Readiness", true).await;
-                self.status(|status| status.ready = ready);
-                if ready {
-                    self.until_turned(&check, "Readiness", false).await;
+                let turned = self.until_turned(&check, "Readiness").await;
+                self.status(|status| status.ready = turned == Turned::Succeeded);
+                if turned == Turned::Succeeded {
+                    tokio::time::sleep(check.period).await;
+                    self.until_failed(&check, "Readiness").await;
                     self.status(|status| status.ready = false);
                 }
             }
         };
         let liveness = async {
             match check(&self.spec.liveness_probe) {
-                Some(check) => while self.until_turned(&check, "Liveness", false).await {},
+                Some(check) => {
+                    tokio::time::sleep(check.delay.max(check.period)).await;
+                    self.until_failed(&check, "Liveness").await;
+                }
                 None => std::future::pending().await,
             }
         };
@@ -325,14 +327,17 @@ impl Container {
         let _ = tokio::time::timeout(check.period, early).await;
     }
 
-    /// Tries until enough tries in a row succeeded (true) or failed (false); with `rising`
-    /// false, successes only start the count of failures anew, and it returns false alone.
-    async fn until_turned(&self, check: &Check, name: &str, rising: bool) -> bool {
+    /// Tries until enough tries in a row have failed.
+    async fn until_failed(&self, check: &Check, name: &str) {
+        while self.until_turned(check, name).await == Turned::Succeeded {
+            tokio::time::sleep(check.period).await;
+        }
+    }
+
+    /// Tries until enough tries in a row have succeeded, or have failed.
+    async fn until_turned(&self, check: &Check, name: &str) -> Turned {
         let network = &self.running.surroundings.network;
         let (mut successes, mut failures) = (0, 0);
-        if !rising {
-            tokio::time::sleep(check.delay.max(check.period)).await;
-        }
         loop {
             match check.attempt(network, self.network.address()).await {
                 Ok(()) => (successes, failures) = (successes + 1, 0),
@@ -342,11 +347,11 @@ impl Container {
                     self.running.tell(Severity::Warning, "Unhealthy", &message);
                 }
             }
-            if rising && successes >= check.successes {
-                return true;
+            if successes >= check.successes {
+                return Turned::Succeeded;
             }
             if failures >= check.failures {
-                return false;
+                return Turned::Failed;
             }
             tokio::time::sleep(check.period).await;
         }
@@ -367,6 +372,12 @@ impl Container {
                 change(container);
             }
         });
+    }
+}
+
+async fn copy(log: &LogWriter, pipe: Option<impl AsyncRead + Unpin>) {
+    if let Some(pipe) = pipe {
+        log.copy(pipe).await;
     }
 }
 
