@@ -12,6 +12,7 @@ use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -86,7 +87,10 @@ where
     }
 }
 
-/// The time as RFC 3339 in UTC with milliseconds.
+/// The time as RFC 3339 in UTC.
 fn now() -> String {
-    format!("{:.3}", jiff::Timestamp::now())
+    let mut text = String::new();
+    // A string takes everything.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
 }

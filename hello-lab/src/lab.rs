@@ -80,6 +80,7 @@ fn behaviour(settings: &Settings) -> Behaviour {
             Established::Cut => compile::Established::Cut,
             Established::Keep => compile::Established::Keep,
         },
+        log_group: None,
     }
 }
 

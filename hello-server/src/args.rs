@@ -8,7 +8,8 @@ use hello_common::seconds;
 
 /// Answers every HTTP request with a greeting, its version and its hostname.
 ///
-/// Exit codes: 0 after SIGTERM or SIGINT, 1 when it cannot serve, 2 for a bad argument.
+/// Exit codes: 0 after SIGTERM or SIGINT, 1 when it cannot serve or is not ready, 2 for a bad
+/// argument.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Args {
@@ -43,4 +44,10 @@ pub struct Args {
     /// Connections served at once; further ones wait in the kernel's queue
     #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
+
+    /// Serve nothing; ask the server on this machine whether it is ready, and exit 0 if so
+    ///
+    /// For the health check of a container that has no other program.
+    #[arg(long)]
+    pub health_check: bool,
 }

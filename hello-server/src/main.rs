@@ -1,17 +1,22 @@
 //! The program: reads its arguments, listens, serves until SIGTERM or SIGINT.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
 use hello_common::log::TextStyle;
 use hello_server::args::Args;
+use hello_server::health_check::is_ready;
 use hello_server::serve::{Ended, Limits, serve};
 use hello_server::{access_log, app, listen};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.health_check {
+        return check_health(&args);
+    }
     let _log = hello_common::log::init(std::io::stdout(), args.log_format, TextStyle::Stamped);
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -30,6 +35,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn check_health(args: &Args) -> ExitCode {
+    let problem = match is_ready(args.host, args.port) {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => "not ready".to_owned(),
+        Err(error) => format!("no server answers on port {}: {error}", args.port),
+    };
+    let _ = writeln!(std::io::stderr(), "{problem}");
+    ExitCode::FAILURE
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {

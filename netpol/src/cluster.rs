@@ -81,6 +81,11 @@ impl Cluster {
         &self.pods
     }
 
+    /// Every pod, to learn its addresses.
+    pub fn pods_mut(&mut self) -> &mut [Pod] {
+        &mut self.pods
+    }
+
     /// Every policy.
     #[must_use]
     pub fn policies(&self) -> &[Policy] {

@@ -30,6 +30,8 @@ pub struct Behaviour {
     pub established: Established,
     /// What becomes of packets that no rule allows.
     pub denied: Denied,
+    /// The netfilter log group that gets a packet of each denied peer, once a second at most.
+    pub log_group: Option<u16>,
 }
 
 /// What becomes of open connections that a new policy does not allow.

@@ -11,6 +11,7 @@
 //!         ct state related accept
 //!         ip saddr NODE accept                     # rule 21
 //!         meta l4proto tcp th dport 8080 ip saddr @ingress0 accept
+//!         update @ingresslogv4 { ip saddr limit rate 1/second } log group N
 //!         counter drop
 //!     }
 //!     chain egress { … the same for hook output }
@@ -23,11 +24,12 @@
 
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use nlink::netlink::nftables::{
-    BaseChain, Chain, CmpOp, CtDirection, CtState, Expr, Family, FilterHook, PacketField,
-    PayloadBase, Policy as ChainPolicy, Priority, RangeOp, Register, Rule, Set, SetElement,
-    SetKeyType, Transaction,
+    BaseChain, Chain, CmpOp, CtDirection, CtState, DynsetExpr, DynsetOp, Expr, Family, FilterHook,
+    LimitExpr, LimitUnit, LogExpr, PacketField, PayloadBase, Policy as ChainPolicy, Priority,
+    RangeOp, Register, Rule, Set, SetElement, SetKeyType, Transaction,
 };
 use nlink::netlink::{Connection, Nftables};
 
@@ -44,12 +46,21 @@ const ELEMENTS_A_MESSAGE: usize = 1000;
 /// Neighbour discovery, without which IPv6 cannot find even an allowed peer (RFC 4861).
 const NEIGHBOUR_DISCOVERY: (u8, u8) = (133, 137);
 
+/// How much of a denied packet is logged: the headers, with some options.
+pub(crate) const LOGGED_BYTES: u32 = 128;
+
+/// How many denied peers are told apart; further ones are dropped without a log line.
+const LOGGED_PEERS: u32 = 8192;
+
+/// How long a denied peer is remembered.
+const LOGGED_FOR: Duration = Duration::from_secs(10);
+
 /// The kernel refused something.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} over netlink: {source}")]
 pub struct KernelError {
-    action: &'static str,
-    source: nlink::netlink::Error,
+    pub(crate) action: &'static str,
+    pub(crate) source: nlink::netlink::Error,
 }
 
 /// Writes the table of one network namespace. Keep it: to open one costs more than an update.
@@ -66,6 +77,14 @@ impl Firewall {
             action: "reach a network namespace's nftables",
             source,
         })?;
+        Ok(Self { connection })
+    }
+
+    /// A writer for the network namespace that this process is in. Needs `CAP_NET_ADMIN` over
+    /// it, and a tokio runtime.
+    pub fn here() -> Result<Self, KernelError> {
+        let connection = Connection::<Nftables>::new()
+            .map_err(|source| KernelError { action: "reach nftables", source })?;
         Ok(Self { connection })
     }
 
@@ -178,11 +197,31 @@ fn add_direction(
             transaction = transaction.add_rule(accept);
         }
     }
+    if let Some(group) = filter.behaviour.log_group {
+        transaction = add_log(transaction, &way, group);
+    }
     let denied = rule().counter();
     transaction.add_rule(match filter.behaviour.denied {
         Denied::Drop => denied.drop(),
         Denied::Reject => denied.reject(),
     })
+}
+
+/// Sends a packet of each peer to the log group, once a second at most.
+fn add_log(mut transaction: Transaction, way: &Way, group: u16) -> Transaction {
+    for (field, family) in [(way.v4, 4), (way.v6, 6)] {
+        let name = format!("{}logv{family}", way.chain);
+        let set = Set::new(TABLE, &name).family(Family::Inet).key_type(field.key_type());
+        transaction = transaction.add_set(set.dynamic().size(LOGGED_PEERS).timeout(LOGGED_FOR));
+        let once = LimitExpr::packets(1, LimitUnit::Second).burst(1);
+        let peer = DynsetExpr::new(DynsetOp::Update, &name, Register::R0).statement(once);
+        // Without a threshold of one the kernel holds packets back until more have come.
+        let log =
+            LogExpr::new().group(group).prefix(way.chain).snaplen(LOGGED_BYTES).queue_threshold(1);
+        let rule = Rule::new(TABLE, way.chain).family(Family::Inet);
+        transaction = transaction.add_rule(rule.dynset(field, peer).expr(Expr::Log(log)));
+    }
+    transaction
 }
 
 fn add_set(

@@ -17,12 +17,14 @@
 //! - [`evaluate`]: may this connection be made, and which rule decided?
 //! - [`ranges`], [`compile`]: the same decision as the filter of one pod.
 //! - [`kernel`]: that filter as an nftables table, replaced in one netlink transaction.
+//! - [`enforce`]: all of this for one pod with no cluster: `netpol enforce`, `apply`, `delete`.
 //!
 //! The numbers of the rules that tests and comments cite are those of the list in
 //! [`isolation`].
 
 pub mod cluster;
 pub mod compile;
+pub mod enforce;
 pub mod evaluate;
 pub mod field_error;
 pub mod isolation;

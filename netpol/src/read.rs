@@ -2,8 +2,10 @@
 
 pub mod document;
 pub mod strict;
+mod tracked;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use serde_json::Value;
 use self::document::Document;
 use self::strict::{DecodeError, decode};
 use crate::cluster::{Cluster, Pod, named_ports};
+use crate::names;
 use crate::selector::labels_of;
 use crate::validate;
 
@@ -38,11 +41,42 @@ impl fmt::Display for Finding {
     }
 }
 
+/// What to read: a path, and the namespace of what names none there (`[NAMESPACE=]PATH`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// A file, a folder, or `-` for standard input.
+    pub path: PathBuf,
+    /// Where an object is that names no namespace, as with `kubectl apply --namespace`.
+    pub namespace: String,
+}
+
+impl Input {
+    /// What `path` holds, in the namespace `default` where nothing else is said.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), namespace: "default".to_owned() }
+    }
+}
+
+impl From<OsString> for Input {
+    /// A path that begins like a namespace is written `./a=b`.
+    fn from(text: OsString) -> Self {
+        match text.to_str().and_then(|text| text.split_once('=')) {
+            Some((namespace, path)) if names::dns_label(namespace).is_empty() => {
+                Self { path: path.into(), namespace: namespace.to_owned() }
+            }
+            _ => Self::new(text),
+        }
+    }
+}
+
 /// What manifests hold.
 #[derive(Clone, Debug, Default)]
 pub struct Manifests {
     /// The namespaces, pods and policies. A workload is a pod of its name without address.
     pub cluster: Cluster,
+    /// The policies as they are written.
+    pub policies: Vec<networking::v1::NetworkPolicy>,
     /// Objects of kinds that say nothing about policies, by kind.
     pub skipped: BTreeMap<String, usize>,
 }
@@ -50,10 +84,11 @@ pub struct Manifests {
 /// Reads files, folders (and the folders in them) and, for `-`, `stdin`.
 ///
 /// Every finding is reported; with one there is no result, so that nothing is decided on a part.
-pub fn manifests(paths: &[PathBuf], stdin: impl Read) -> Result<Manifests, Vec<Finding>> {
+pub fn manifests(inputs: &[Input], stdin: impl Read) -> Result<Manifests, Vec<Finding>> {
     let mut reader = Reader::default();
     let mut stdin = Some(stdin);
-    for path in paths {
+    for Input { path, namespace } in inputs {
+        reader.namespace.clone_from(namespace);
         if path.as_os_str() == "-" {
             let mut text = String::new();
             match stdin.take().map(|mut stdin| stdin.read_to_string(&mut text)) {
@@ -71,6 +106,7 @@ pub fn manifests(paths: &[PathBuf], stdin: impl Read) -> Result<Manifests, Vec<F
 #[derive(Default)]
 struct Reader {
     manifests: Manifests,
+    namespace: String,
     findings: Vec<Finding>,
 }
 
@@ -140,6 +176,14 @@ impl Reader {
             }
             return;
         }
+        let mut document;
+        let mut source = Source { ..*source };
+        if self.lacks_namespace(kind, value) {
+            document = source.document.clone();
+            document.value["metadata"]["namespace"] = self.namespace.clone().into();
+            source.document = &document;
+        }
+        let source = &source;
         match kind {
             "Namespace" => {
                 if let Some(namespace) = self.decode::<core::v1::Namespace>(source) {
@@ -171,10 +215,21 @@ impl Reader {
         }
     }
 
+    /// Whether the object is in the namespace of its input. (`default` needs no saying.)
+    fn lacks_namespace(&self, kind: &str, value: &Value) -> bool {
+        let metadata = value["metadata"].as_object();
+        kind != "Namespace"
+            && self.namespace != "default"
+            && metadata.is_some_and(|metadata| !metadata.contains_key("namespace"))
+    }
+
     fn policy(&mut self, source: &Source<'_>) {
-        let Some(policy) = self.decode::<networking::v1::NetworkPolicy>(source) else { return };
-        match validate::policy(&policy) {
-            Ok(policy) => self.manifests.cluster.add_policy(policy),
+        let Some(object) = self.decode::<networking::v1::NetworkPolicy>(source) else { return };
+        match validate::policy(&object) {
+            Ok(policy) => {
+                self.manifests.cluster.add_policy(policy);
+                self.manifests.policies.push(object);
+            }
             Err(errors) => {
                 for error in errors {
                     self.find(source.file, source.document.line(&error.path), error.to_string());
@@ -191,8 +246,7 @@ impl Reader {
         let value = &source.document.value;
         let text = |field: &str| value["metadata"][field].as_str().map(str::to_owned);
         let template = value.pointer(template).unwrap_or(&Value::Null);
-        let spec: core::v1::PodSpec =
-            serde_json::from_value(template["spec"].clone()).unwrap_or_default();
+        let spec: core::v1::PodSpec = decode(&template["spec"]).unwrap_or_default();
         self.manifests.cluster.add_pod(Pod {
             namespace: text("namespace").unwrap_or_else(|| "default".to_owned()),
             name: text("name").unwrap_or_default(),
@@ -209,7 +263,10 @@ impl Reader {
             Ok(object) => Some(object),
             Err(DecodeError::UnknownFields(fields)) => {
                 for field in fields {
-                    self.find(source.file, line(&field), format!("{field}: unknown field"));
+                    let hint = field.suggestion().map(|known| format!(", did you mean {known:?}?"));
+                    let hint = hint.unwrap_or_default();
+                    let message = format!("{}: unknown field{hint}", field.path);
+                    self.find(source.file, line(&field.path), message);
                 }
                 None
             }
@@ -226,7 +283,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Manifests, Vec<String>> {
-        manifests(&["-".into()], text.as_bytes())
+        manifests(&[Input::new("-")], text.as_bytes())
             .map_err(|findings| findings.iter().map(ToString::to_string).collect())
     }
 
@@ -234,7 +291,7 @@ mod tests {
     fn the_demos_own_manifests_are_read() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests");
         let paths = [folder.join("hello-app"), folder.join("network-policy.yaml")];
-        let manifests = manifests(&paths, std::io::empty()).unwrap();
+        let manifests = manifests(&paths.map(Input::new), std::io::empty()).unwrap();
         let names: Vec<_> = manifests.cluster.pods().iter().map(ToString::to_string).collect();
         assert_eq!(
             names,
@@ -254,7 +311,10 @@ mod tests {
                     spec:\n  podSelecter: {}\n  ingress:\n    - form: []\n";
         assert_eq!(
             read(text).unwrap_err(),
-            ["-:8: spec.ingress[0].form: unknown field", "-:6: spec.podSelecter: unknown field"]
+            [
+                r#"-:8: spec.ingress[0].form: unknown field, did you mean "from"?"#,
+                r#"-:6: spec.podSelecter: unknown field, did you mean "podSelector"?"#
+            ]
         );
     }
 
@@ -278,7 +338,7 @@ mod tests {
         assert_eq!(manifests.cluster.pods().len(), 3);
         assert_eq!(manifests.skipped["Secret"], 1);
         let findings = read("kind: PodList\nitems:\n- metadata:\n    nmae: a\n").unwrap_err();
-        assert_eq!(findings, ["-:4: metadata.nmae: unknown field"]);
+        assert_eq!(findings, [r#"-:4: metadata.nmae: unknown field, did you mean "name"?"#]);
     }
 
     #[test]
@@ -300,9 +360,23 @@ mod tests {
     }
 
     #[test]
+    fn what_names_no_namespace_is_in_that_of_its_input() {
+        assert_eq!(Input::from(OsString::from("a")), Input::new("a"));
+        assert_eq!(Input::from(OsString::from("./a=b")), Input::new("./a=b"));
+        let input = Input::from(OsString::from("hello-apps=-"));
+        let text = "kind: Pod\nmetadata: {name: a}\n---\n\
+            kind: Pod\nmetadata: {name: b, namespace: other}\n---\n\
+            kind: Namespace\nmetadata: {name: c}\n";
+        let manifests = manifests(&[input], text.as_bytes()).unwrap();
+        let pods: Vec<_> = manifests.cluster.pods().iter().map(ToString::to_string).collect();
+        assert_eq!(pods, ["hello-apps/a", "other/b"]);
+        assert!(manifests.cluster.namespace_labels("c").is_some());
+    }
+
+    #[test]
     fn one_bad_document_leaves_no_result() {
         assert!(read("kind: Pod\nmetadata: {name: a}\n---\nkind: Pod\nmetdata: {}\n").is_err());
         assert!(read("metadata: {name: a}\n").is_err());
-        assert!(manifests(&["/no/such/file".into()], std::io::empty()).is_err());
+        assert!(manifests(&[Input::new("/no/such/file")], std::io::empty()).is_err());
     }
 }

@@ -32,6 +32,53 @@ pub fn skip(test: &str, why: &str) {
     println!("SKIPPED: {test}: {why}");
 }
 
+/// Whether a Docker engine runs here that has Compose; else why not.
+pub fn docker_engine() -> Result<(), String> {
+    for check in [["compose", "version"], ["info", "--format={{.ServerVersion}}"]] {
+        match Command::new("docker").args(check).output() {
+            Err(error) => return Err(format!("no docker command here: {error}")),
+            Ok(output) if !output.status.success() => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                let why = said.lines().last().unwrap_or_default();
+                return Err(format!("`docker {}` fails: {why}", check.join(" ")));
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// A command of the README and the output shown right below it.
+#[derive(Debug)]
+pub struct Step {
+    /// The command as a person types it.
+    pub command: String,
+    /// The lines that it is said to print.
+    pub output: Vec<String>,
+}
+
+/// The commands of a section of the README: in its indented blocks, `$ ` begins a command,
+/// and what follows is its output.
+#[must_use]
+pub fn readme_steps(heading: &str) -> Vec<Step> {
+    let readme = std::fs::read_to_string(repository().join("README.md")).expect("a README");
+    let (_, section) = readme.split_once(&format!("\n{heading}\n")).expect(heading);
+    let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
+    let mut steps: Vec<Step> = Vec::new();
+    let mut open = false;
+    for line in section.lines() {
+        match (line.strip_prefix("    "), steps.last_mut()) {
+            (Some(text), _) if text.starts_with("$ ") => {
+                steps.push(Step { command: text[2..].to_owned(), output: Vec::new() });
+                open = true;
+            }
+            (Some(text), Some(step)) if open => step.output.push(text.to_owned()),
+            _ => open = false,
+        }
+    }
+    steps
+}
+
 /// The user that a lab runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum As {

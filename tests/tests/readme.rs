@@ -1,36 +1,11 @@
 //! The README's tutorial as it is written: each of its commands, in its order, on a lab, with the
 //! output that it shows.
 
-use end_to_end::{As, Lab, repository, run};
-
-/// A command of the README and the output shown right below it.
-struct Step {
-    command: String,
-    output: Vec<String>,
-}
-
-/// The indented blocks of the tutorial: `$ ` begins a command, what follows is its output.
-fn steps() -> Vec<Step> {
-    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
-    let tutorial = readme.split_once("## Tutorial").unwrap().1.split_once("\n## ").unwrap().0;
-    let mut steps: Vec<Step> = Vec::new();
-    let mut open = false;
-    for line in tutorial.lines() {
-        match line.strip_prefix("    ") {
-            Some(text) if text.starts_with("$ ") => {
-                steps.push(Step { command: text[2..].to_owned(), output: Vec::new() });
-                open = true;
-            }
-            Some(text) if open => steps.last_mut().unwrap().output.push(text.to_owned()),
-            _ => open = false,
-        }
-    }
-    steps
-}
+use end_to_end::{As, Lab, Step, readme_steps, run};
 
 #[test]
 fn every_command_of_the_tutorial_does_what_the_readme_shows() {
-    let steps = steps();
+    let steps = readme_steps("## Tutorial");
     assert!(steps.len() >= 14, "the tutorial was found");
     let lab = Lab::start(As::Myself);
     for Step { command, output } in steps {

@@ -259,9 +259,9 @@ fn check_fields(kind: Kind, object: &mut Value, mode: &str) -> Result<Warnings, 
         Ok(()) => Ok(Warnings::new()),
         Err(DecodeError::UnknownFields(fields)) if mode == "Warn" || mode == "Ignore" => {
             for field in &fields {
-                prune(object, field);
+                prune(object, &field.path);
             }
-            let warnings = fields.into_iter().map(|field| format!("unknown field {field:?}"));
+            let warnings = fields.iter().map(|field| format!("unknown field {:?}", field.path));
             Ok(if mode == "Warn" { warnings.collect() } else { Warnings::new() })
         }
         Err(error) => Err(error),
@@ -279,8 +279,8 @@ fn field_errors(error: &DecodeError) -> Vec<FieldError> {
         DecodeError::UnknownFields(fields) => fields
             .iter()
             .map(|field| {
-                let detail = format!("strict decoding error: unknown field {field:?}");
-                FieldError::forbidden(field, detail)
+                let detail = format!("strict decoding error: unknown field {:?}", field.path);
+                FieldError::forbidden(&field.path, detail)
             })
             .collect(),
         DecodeError::WrongType { path, message } => {

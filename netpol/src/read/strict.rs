@@ -4,12 +4,18 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use super::tracked::UnknownField;
+use super::tracked::{Node, Seen};
+
+/// From which likeness on a field is taken for another one misspelt (1 is the same).
+const LIKE: f64 = 0.5;
+
 /// Why a value is not the object that it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Fields that the type does not have, in the order they stand.
     #[error("strict decoding error: {}", list_unknown(.0))]
-    UnknownFields(Vec<String>),
+    UnknownFields(Vec<UnknownField>),
     /// A value of the wrong type.
     #[error("{path}: {message}")]
     WrongType {
@@ -22,17 +28,28 @@ pub enum DecodeError {
 
 /// Decodes `value`. A type error is found first; else all unknown fields are named.
 pub fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, DecodeError> {
-    let mut unknown = Vec::new();
-    let mut track = serde_path_to_error::Track::new();
-    let deserializer = serde_path_to_error::Deserializer::new(value, &mut track);
-    let decoded = serde_ignored::deserialize(deserializer, |path| unknown.push(dotted(&path)));
-    match decoded {
-        Ok(object) if unknown.is_empty() => Ok(object),
-        Ok(_) => Err(DecodeError::UnknownFields(unknown)),
+    let seen = Seen::default();
+    match T::deserialize(Node::root(value, &seen)) {
+        Ok(object) => {
+            let unknown = seen.unknown.into_inner();
+            if unknown.is_empty() { Ok(object) } else { Err(DecodeError::UnknownFields(unknown)) }
+        }
         Err(error) => {
-            let path = track.path().to_string();
+            let path = seen.failed.into_inner().unwrap_or_default();
             Err(DecodeError::WrongType { path, message: error.to_string() })
         }
+    }
+}
+
+impl UnknownField {
+    /// The known field that is spelt most like it, if one is.
+    #[must_use]
+    pub fn suggestion(&self) -> Option<&'static str> {
+        let name = self.path.rsplit('.').next().unwrap_or_default();
+        let likeness = |known: &&str| strsim::normalized_damerau_levenshtein(name, known);
+        let scored = self.known.iter().map(|known| (likeness(known), *known));
+        let (score, known) = scored.max_by(|one, other| one.0.total_cmp(&other.0))?;
+        (score >= LIKE).then_some(known)
     }
 }
 
@@ -54,25 +71,10 @@ pub fn prune(value: &mut Value, path: &str) {
     }
 }
 
-fn list_unknown(paths: &[String]) -> String {
-    let quoted: Vec<_> = paths.iter().map(|path| format!("unknown field {path:?}")).collect();
+fn list_unknown(fields: &[UnknownField]) -> String {
+    let quoted: Vec<_> =
+        fields.iter().map(|field| format!("unknown field {:?}", field.path)).collect();
     quoted.join(", ")
-}
-
-/// The path in the API's notation: `spec.ingress[0].from`.
-fn dotted(path: &serde_ignored::Path<'_>) -> String {
-    use serde_ignored::Path;
-    match path {
-        Path::Root => String::new(),
-        Path::Seq { parent, index } => format!("{}[{index}]", dotted(parent)),
-        Path::Map { parent, key } => match dotted(parent) {
-            parent if parent.is_empty() => key.clone(),
-            parent => format!("{parent}.{key}"),
-        },
-        Path::Some { parent }
-        | Path::NewtypeStruct { parent }
-        | Path::NewtypeVariant { parent } => dotted(parent),
-    }
 }
 
 #[cfg(test)]
@@ -96,6 +98,23 @@ mod tests {
         assert_eq!(
             policy(&spec).unwrap_err(),
             r#"strict decoding error: unknown field "spec.ingress[0].form", unknown field "spec.podSelecter""#
+        );
+    }
+
+    #[test]
+    fn a_misspelt_field_is_told_what_it_should_be() {
+        let object = json!({"podSelecter": {}, "ingress": [{"form": [], "x": 1}]});
+        let decoded = decode::<k8s_openapi::api::networking::v1::NetworkPolicySpec>(&object);
+        let Err(DecodeError::UnknownFields(fields)) = decoded else { panic!("{decoded:?}") };
+        let told: Vec<_> =
+            fields.iter().map(|field| (field.path.as_str(), field.suggestion())).collect();
+        assert_eq!(
+            told,
+            [
+                ("ingress[0].form", Some("from")),
+                ("ingress[0].x", None),
+                ("podSelecter", Some("podSelector"))
+            ]
         );
     }
 

@@ -1,0 +1,81 @@
+//! The command line.
+//!
+//! - [`check`]: manifests as an API server with strict validation sees them.
+//! - [`enforce`]: keeps the policies of one pod in force.
+//! - [`policies`]: `apply`, `delete` and `get`, which speak to a running enforcer.
+
+mod check;
+mod enforce;
+mod policies;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use netpol::read::Finding;
+
+/// What Kubernetes NetworkPolicies mean, checked and enforced with no cluster.
+///
+/// Exit codes: 0 as asked, 1 it could not be done, 2 bad input.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Check),
+    Enforce(enforce::Enforce),
+    Apply(policies::Apply),
+    Delete(policies::Delete),
+    Get(policies::Get),
+}
+
+/// Why a command did not do what was asked.
+enum Failure {
+    /// Exit code 2: each finding is one line.
+    BadInput(Vec<Finding>),
+    /// Exit code 1.
+    Failed(anyhow::Error),
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::Check(check) => check.run(),
+            Command::Enforce(enforce) => enforce.run(),
+            Command::Apply(apply) => apply.run(),
+            Command::Delete(delete) => delete.run(),
+            Command::Get(get) => get.run(),
+        };
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(Failure::BadInput(findings)) => {
+                findings.iter().for_each(say_error);
+                ExitCode::from(2)
+            }
+            Err(Failure::Failed(error)) => {
+                say_error(&format_args!("{error:#}"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Writes a line; a reader that has gone away has seen enough.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn say_error(line: &impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

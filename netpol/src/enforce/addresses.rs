@@ -1,0 +1,144 @@
+//! Where the pods of manifests are: the addresses that the name `NAME.NAMESPACE` of each
+//! workload resolves to, asked again and again, for a pod that is made anew has a new one.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+
+use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
+
+use crate::cluster::{Cluster, Pod};
+
+/// What a resolver says of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// These are its addresses; none for a name that is not there.
+    Addresses(BTreeSet<IpAddr>),
+    /// The resolver could not tell now.
+    Unknown(String),
+}
+
+/// The addresses of each pod of a cluster, in its order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodAddresses(Vec<Known>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Known {
+    addresses: BTreeSet<IpAddr>,
+    /// The resolver could not tell of late: these are the addresses of before.
+    outdated: bool,
+}
+
+/// The name that a pod's addresses are looked up by.
+#[must_use]
+pub fn lookup_name(pod: &Pod) -> String {
+    format!("{}.{}", pod.name, pod.namespace)
+}
+
+/// Asks the system's resolver (`/etc/resolv.conf`) for a name.
+pub async fn system_resolver(name: String) -> Answer {
+    let looked_up = tokio::task::spawn_blocking(move || look_up(&name)).await;
+    looked_up.unwrap_or_else(|error| Answer::Unknown(error.to_string()))
+}
+
+fn look_up(name: &str) -> Answer {
+    let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
+    let addresses: io::Result<BTreeSet<IpAddr>> = match getaddrinfo(Some(name), None, Some(hints)) {
+        Ok(found) => found.map(|one| one.map(|one| one.sockaddr.ip())).collect(),
+        Err(error) => match error.kind() {
+            LookupErrorKind::NoName | LookupErrorKind::NoData => Ok(BTreeSet::new()),
+            _ => Err(error.into()),
+        },
+    };
+    addresses.map_or_else(|error| Answer::Unknown(error.to_string()), Answer::Addresses)
+}
+
+impl PodAddresses {
+    /// None known yet, of `pods` pods.
+    #[must_use]
+    pub fn unknown(pods: usize) -> Self {
+        Self(vec![Known::default(); pods])
+    }
+
+    /// Takes an answer for the pod at `index`.
+    ///
+    /// Where the resolver cannot tell, a pod keeps the addresses that it had, but for those
+    /// that are another's by now.
+    pub fn learn(&mut self, index: usize, answer: Answer) {
+        match answer {
+            Answer::Unknown(_) => self.0[index].outdated = true,
+            Answer::Addresses(addresses) => {
+                for other in self.0.iter_mut().filter(|known| known.outdated) {
+                    other.addresses.retain(|address| !addresses.contains(address));
+                }
+                self.0[index] = Known { addresses, outdated: false };
+            }
+        }
+    }
+
+    /// Writes them into `cluster`.
+    pub fn set(&self, cluster: &mut Cluster) {
+        for (pod, known) in cluster.pods_mut().iter_mut().zip(&self.0) {
+            pod.addresses = known.addresses.iter().copied().collect();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(address: [u8; 4]) -> Answer {
+        Answer::Addresses([address.into()].into())
+    }
+
+    fn unknown() -> Answer {
+        Answer::Unknown("SERVFAIL".into())
+    }
+
+    fn addresses(known: &PodAddresses, index: usize) -> Vec<IpAddr> {
+        let mut cluster = Cluster::default();
+        known.0.iter().for_each(|_| cluster.add_pod(Pod::default()));
+        known.set(&mut cluster);
+        cluster.pods()[index].addresses.clone()
+    }
+
+    #[test]
+    fn a_pod_has_the_addresses_of_its_name_until_the_name_is_gone() {
+        let mut known = PodAddresses::unknown(2);
+        known.learn(0, found([10, 0, 0, 1]));
+        assert_eq!(addresses(&known, 0), [IpAddr::from([10, 0, 0, 1])]);
+        assert!(addresses(&known, 1).is_empty());
+        known.learn(0, found([10, 0, 0, 7]));
+        assert_eq!(addresses(&known, 0), [IpAddr::from([10, 0, 0, 7])]);
+        known.learn(0, Answer::Addresses(BTreeSet::new()));
+        assert!(addresses(&known, 0).is_empty());
+    }
+
+    #[test]
+    fn a_resolver_that_cannot_tell_takes_no_address_away() {
+        let mut known = PodAddresses::unknown(1);
+        known.learn(0, found([10, 0, 0, 1]));
+        known.learn(0, unknown());
+        assert_eq!(addresses(&known, 0), [IpAddr::from([10, 0, 0, 1])]);
+    }
+
+    #[test]
+    fn an_outdated_address_that_is_anothers_by_now_is_not_kept() {
+        let mut known = PodAddresses::unknown(2);
+        known.learn(0, found([10, 0, 0, 1]));
+        known.learn(1, found([10, 0, 0, 1]));
+        assert_eq!(addresses(&known, 0), addresses(&known, 1));
+        known.learn(0, unknown());
+        known.learn(1, found([10, 0, 0, 1]));
+        assert!(addresses(&known, 0).is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_system_knows_localhost() {
+        let Answer::Addresses(found) = system_resolver("localhost".into()).await else {
+            panic!("no answer");
+        };
+        assert!(found.iter().all(IpAddr::is_loopback) && !found.is_empty());
+    }
+}

@@ -1,0 +1,209 @@
+//! A JSON value that is decoded while its path is known, and that tells of fields which the
+//! type does not have, together with those that it has.
+//!
+//! One type serves every layer of a document: layers that wrap one another (as those of
+//! `serde_ignored` and `serde_path_to_error`) would make the code of each of the API's many
+//! types anew.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::de::value::BorrowedStrDeserializer;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::forward_to_deserialize_any;
+use serde_json::{Error, Value, map};
+
+/// Where in a document something is: `spec.ingress[0].from`.
+#[derive(Clone, Copy)]
+pub(super) enum Path<'p> {
+    Root,
+    Field(&'p Path<'p>, &'p str),
+    Element(&'p Path<'p>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Path::Root => Ok(()),
+            Path::Field(Path::Root, key) => out.write_str(key),
+            Path::Field(parent, key) => write!(out, "{parent}.{key}"),
+            Path::Element(parent, index) => write!(out, "{parent}[{index}]"),
+        }
+    }
+}
+
+/// A field that the type of its object does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownField {
+    /// Where.
+    pub path: String,
+    /// The fields that the type has.
+    pub known: &'static [&'static str],
+}
+
+/// What was seen on the way.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub unknown: RefCell<Vec<UnknownField>>,
+    /// The innermost place of the error, if there was one.
+    pub failed: RefCell<Option<String>>,
+}
+
+impl Seen {
+    fn fail(&self, path: &Path<'_>, error: Error) -> Error {
+        self.failed.borrow_mut().get_or_insert_with(|| path.to_string());
+        error
+    }
+}
+
+/// A value of a document.
+pub(super) struct Node<'de, 'p> {
+    value: &'de Value,
+    path: Path<'p>,
+    /// The fields of the object that this is a field of.
+    siblings: &'static [&'static str],
+    seen: &'p Seen,
+}
+
+impl<'de, 'p> Node<'de, 'p> {
+    pub(super) fn root(value: &'de Value, seen: &'p Seen) -> Self {
+        Self { value, path: Path::Root, siblings: &[], seen }
+    }
+
+    fn visit<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let Self { value, path, seen, .. } = self;
+        let visited = match value {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Number(number) => number.deserialize_any(visitor),
+            Value::String(text) => visitor.visit_borrowed_str(text),
+            Value::Array(elements) => visitor.visit_seq(Elements {
+                elements: elements.iter().enumerate(),
+                path: &path,
+                seen,
+            }),
+            Value::Object(object) => visitor.visit_map(Fields {
+                fields: object.iter(),
+                next: None,
+                known: fields,
+                path: &path,
+                seen,
+            }),
+        };
+        visited.map_err(|error| seen.fail(&path, error))
+    }
+}
+
+impl<'de> Deserializer<'de> for Node<'de, '_> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.visit(&[], visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.visit(fields, visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.value {
+            Value::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let field = UnknownField { path: self.path.to_string(), known: self.siblings };
+        self.seen.unknown.borrow_mut().push(field);
+        visitor.visit_unit()
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let Self { value, path, seen, .. } = self;
+        let visited = value.deserialize_enum(name, variants, visitor);
+        visited.map_err(|error| seen.fail(&path, error))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        unit unit_struct seq tuple tuple_struct map identifier
+    }
+}
+
+struct Elements<'de, 'p> {
+    elements: std::iter::Enumerate<std::slice::Iter<'de, Value>>,
+    path: &'p Path<'p>,
+    seen: &'p Seen,
+}
+
+impl<'de> SeqAccess<'de> for Elements<'de, '_> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Error> {
+        let Some((index, value)) = self.elements.next() else { return Ok(None) };
+        let path = Path::Element(self.path, index);
+        seed.deserialize(Node { value, path, siblings: &[], seen: self.seen }).map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.elements.len())
+    }
+}
+
+struct Fields<'de, 'p> {
+    fields: map::Iter<'de>,
+    next: Option<(&'de str, &'de Value)>,
+    known: &'static [&'static str],
+    path: &'p Path<'p>,
+    seen: &'p Seen,
+}
+
+impl<'de> MapAccess<'de> for Fields<'de, '_> {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        let Some((key, value)) = self.fields.next() else { return Ok(None) };
+        self.next = Some((key, value));
+        seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        let Some((key, value)) = self.next.take() else {
+            return Err(Error::custom("a value was asked for before its key"));
+        };
+        let path = Path::Field(self.path, key);
+        seed.deserialize(Node { value, path, siblings: self.known, seen: self.seen })
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.fields.len())
+    }
+}
