@@ -5,16 +5,27 @@
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY . .
+ARG CARGO_TARGET_DIR=/src/target
 # The target is named, so that build scripts and macros are not made static. Packed relocations
-# are a tenth of a static program with address space randomisation. Paths are kept out of it.
+# are a tenth of a static program with address space randomisation. Where it was built is kept out.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     target=$(uname -m)-unknown-linux-gnu && \
-    export RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs --remap-path-prefix=/usr/local/cargo=/cargo --remap-path-prefix=/src=/' && \
+    export RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs \
+      --remap-path-prefix=$CARGO_TARGET_DIR=/target --remap-path-prefix=/usr/local/cargo=/cargo \
+      --remap-path-prefix=/src=/" && \
     cargo build --locked --profile image --target "$target" --bins \
       -p hello-server -p hello-client -p netpol && \
     mkdir /out && \
-    cp target/"$target"/image/hello-server target/"$target"/image/hello-client target/"$target"/image/netpol /out/
+    for program in hello-server hello-client netpol; do \
+      cp "$CARGO_TARGET_DIR/$target/image/$program" /out/ || exit 1; \
+    done
+
+# The unit tests of what the images hold: docker build --target test .
+FROM build AS test
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo test --locked -p hello-server -p hello-client -p hello-common -p netpol
 
 FROM scratch AS program
 ARG REVISION=unknown

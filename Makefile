@@ -6,7 +6,7 @@ SHELL := bash
 CARGO ?= cargo
 BIN := target/release
 
-.PHONY: help build demo test
+.PHONY: help build demo test images sbom
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,3 +23,10 @@ demo: ## Run the whole tutorial on this machine, and leave nothing behind
 test: ## Run every test that needs no cloud account
 	@scripts/require-tools.sh cargo cc kubectl
 	scripts/test.sh
+
+images: ## Build the images hello-server, hello-client and netpol with Docker
+	@scripts/require-tools.sh docker
+	scripts/build-images.sh
+
+sbom: ## Write a software bill of materials for each image to target/sbom
+	scripts/make-sboms.sh

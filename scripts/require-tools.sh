@@ -10,6 +10,8 @@ for tool in "$@"; do
       remedy="Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml") or newer: https://rustup.rs"
       ;;
     cc) remedy="a C compiler and linker: apt install gcc libc6-dev, or dnf install gcc" ;;
+    cargo-cyclonedx) remedy="it with: cargo install --locked cargo-cyclonedx" ;;
+    docker) remedy="Docker with Compose and Buildx: https://docs.docker.com/engine/install/" ;;
     kubectl) remedy="kubectl 1.29 or newer: https://kubernetes.io/docs/tasks/tools/" ;;
     *) remedy="see README.md" ;;
   esac

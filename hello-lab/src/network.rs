@@ -39,14 +39,14 @@ const POD_DEVICE: &str = "eth0";
 pub enum NetworkError {
     /// The kernel refused a namespace.
     #[error("cannot make a network namespace: {0}")]
-    Namespace(#[source] io::Error),
+    Namespace(io::Error),
     /// The kernel refused a change over netlink.
-    #[error("cannot {action}: {source}")]
+    #[error("cannot {action}: {cause}")]
     Netlink {
         /// What was tried.
         action: &'static str,
         /// What the kernel said.
-        source: nlink::netlink::Error,
+        cause: nlink::netlink::Error,
     },
     /// Every address is in use.
     #[error("no address is left in {POD_NETWORK}/{POD_PREFIX}")]
@@ -60,7 +60,7 @@ trait Doing<T> {
 
 impl<T> Doing<T> for nlink::netlink::Result<T> {
     fn doing(self, action: &'static str) -> Result<T, NetworkError> {
-        self.map_err(|source| NetworkError::Netlink { action, source })
+        self.map_err(|cause| NetworkError::Netlink { action, cause })
     }
 }
 

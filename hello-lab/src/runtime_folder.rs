@@ -41,18 +41,18 @@ pub enum FolderError {
     #[error("{0:?} is no name for a lab: use letters, digits and hyphens")]
     BadName(String),
     /// The file system refused.
-    #[error("cannot use {}: {source}", path.display())]
+    #[error("cannot use {}: {cause}", path.display())]
     Io {
         /// What could not be used.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> FolderError {
     let path = path.to_owned();
-    |source| FolderError::Io { path, source }
+    |cause| FolderError::Io { path, cause }
 }
 
 /// The folder of all of a user's labs: in `XDG_RUNTIME_DIR` where there is one, else in `temporary`.

@@ -57,10 +57,18 @@ const LOGGED_FOR: Duration = Duration::from_secs(10);
 
 /// The kernel refused something.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} over netlink: {source}")]
+#[error("cannot {action} over netlink: {cause}{}", hint(.cause))]
 pub struct KernelError {
     pub(crate) action: &'static str,
-    pub(crate) source: nlink::netlink::Error,
+    pub(crate) cause: nlink::netlink::Error,
+}
+
+fn hint(cause: &nlink::netlink::Error) -> &'static str {
+    if cause.is_permission_denied() {
+        "; it needs CAP_NET_ADMIN over the network namespace"
+    } else {
+        ""
+    }
 }
 
 /// Writes the table of one network namespace. Keep it: to open one costs more than an update.
@@ -73,9 +81,9 @@ impl Firewall {
     ///
     /// Needs `CAP_SYS_ADMIN` and `CAP_NET_ADMIN` over the namespace, and a tokio runtime.
     pub fn open(namespace: BorrowedFd<'_>) -> Result<Self, KernelError> {
-        let connection = Connection::new_in(namespace).map_err(|source| KernelError {
+        let connection = Connection::new_in(namespace).map_err(|cause| KernelError {
             action: "reach a network namespace's nftables",
-            source,
+            cause,
         })?;
         Ok(Self { connection })
     }
@@ -84,7 +92,7 @@ impl Firewall {
     /// it, and a tokio runtime.
     pub fn here() -> Result<Self, KernelError> {
         let connection = Connection::<Nftables>::new()
-            .map_err(|source| KernelError { action: "reach nftables", source })?;
+            .map_err(|cause| KernelError { action: "reach nftables", cause })?;
         Ok(Self { connection })
     }
 
@@ -93,7 +101,7 @@ impl Firewall {
         fill(self.connection.transaction(), filter)
             .commit(&self.connection)
             .await
-            .map_err(|source| KernelError { action: "replace a pod's filter", source })
+            .map_err(|cause| KernelError { action: "replace a pod's filter", cause })
     }
 }
 

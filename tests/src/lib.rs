@@ -32,7 +32,11 @@ pub fn skip(test: &str, why: &str) {
     println!("SKIPPED: {test}: {why}");
 }
 
-/// Whether a Docker engine runs here that has Compose; else why not.
+/// Whether a Docker engine runs here that has Compose.
+///
+/// # Errors
+///
+/// Why not.
 pub fn docker_engine() -> Result<(), String> {
     for check in [["compose", "version"], ["info", "--format={{.ServerVersion}}"]] {
         match Command::new("docker").args(check).output() {

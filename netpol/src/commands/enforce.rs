@@ -34,7 +34,7 @@ const FIRST_LOOK_UP: Duration = Duration::from_secs(2);
 /// Policies come from `netpol apply`. Pods, with their labels and named ports, come from
 /// manifests; a pod's addresses are those of the name NAME.NAMESPACE, asked for again and
 /// again. Connections that are denied are logged, each peer once a second at most. Needs
-/// CAP_NET_ADMIN. The policies stay in force when it ends.
+/// the capability `NET_ADMIN`. The policies stay in force when it ends.
 ///
 /// Example: netpol enforce hello-server --workloads manifests/hello-app
 #[derive(Debug, Args)]

@@ -19,7 +19,7 @@ const RESOURCE: &str = "networkpolicy.networking.k8s.io";
 /// Where the enforcer listens.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Socket {
-    /// Socket of the enforcer [default: netpol.sock in $XDG_RUNTIME_DIR, or in /run]
+    /// Socket of the enforcer; without it netpol.sock in the user's runtime folder, or in /run
     #[arg(long, env = "NETPOL_SOCKET", value_name = "PATH")]
     socket: Option<PathBuf>,
 }

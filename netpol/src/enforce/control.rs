@@ -60,36 +60,36 @@ pub enum Response {
 pub enum ControlError {
     /// Nobody listens.
     #[error(
-        "no enforcer listens at {}: {source}; start one with `netpol enforce`, or name its --socket",
+        "no enforcer listens at {}: {cause}; start one with `netpol enforce`, or name its --socket",
         path.display()
     )]
     NotThere {
         /// The socket.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Another enforcer listens there.
     #[error("an enforcer listens at {} already; choose another --socket", .0.display())]
     Taken(PathBuf),
     /// The socket cannot be made, or broke.
-    #[error("cannot use the socket {}: {source}", path.display())]
+    #[error("cannot use the socket {}: {cause}", path.display())]
     Io {
         /// The socket.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> ControlError {
     let path = path.to_owned();
-    move |source| ControlError::Io { path: path.clone(), source }
+    move |cause| ControlError::Io { path: path.clone(), cause }
 }
 
 /// Asks the enforcer that listens at `path`.
 pub fn ask(path: &Path, request: &Request) -> Result<Response, ControlError> {
-    let not_there = |source| ControlError::NotThere { path: path.to_owned(), source };
+    let not_there = |cause| ControlError::NotThere { path: path.to_owned(), cause };
     let mut stream = UnixStream::connect(path).map_err(not_there)?;
     let mut exchange = || -> io::Result<Response> {
         stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;

@@ -68,10 +68,10 @@ pub enum ChangeError {
 
 /// Why the policies of before a restart cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use the policies in {}: {source}", path.display())]
+#[error("cannot use the policies in {}: {cause}", path.display())]
 pub struct FileError {
     path: PathBuf,
-    source: io::Error,
+    cause: io::Error,
 }
 
 /// Policies, each as it was written and as what it means.
@@ -143,7 +143,7 @@ impl Policies {
 
     /// Reads what [`Policies::save`] wrote; a file that is not there holds none.
     pub fn load(path: &Path) -> Result<Self, FileError> {
-        let at = |source| FileError { path: path.to_owned(), source };
+        let at = |cause| FileError { path: path.to_owned(), cause };
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             text => text.map_err(at)?,
@@ -161,7 +161,7 @@ impl Policies {
 
     /// Writes them to a file that only its owner can read, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
-        let at = |source| FileError { path: path.to_owned(), source };
+        let at = |cause| FileError { path: path.to_owned(), cause };
         let objects: Vec<&NetworkPolicy> = self.objects().collect();
         let text = serde_json::to_vec(&objects).map_err(io::Error::from).map_err(at)?;
         let new = path.with_extension("new");

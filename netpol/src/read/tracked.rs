@@ -81,13 +81,11 @@ impl<'de, 'p> Node<'de, 'p> {
             Value::Bool(value) => visitor.visit_bool(*value),
             Value::Number(number) => number.deserialize_any(visitor),
             Value::String(text) => visitor.visit_borrowed_str(text),
-            Value::Array(elements) => visitor.visit_seq(Elements {
-                elements: elements.iter().enumerate(),
-                path: &path,
-                seen,
-            }),
+            Value::Array(elements) => {
+                visitor.visit_seq(Elements { rest: elements.iter().enumerate(), path: &path, seen })
+            }
             Value::Object(object) => visitor.visit_map(Fields {
-                fields: object.iter(),
+                rest: object.iter(),
                 next: None,
                 known: fields,
                 path: &path,
@@ -153,7 +151,7 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
 }
 
 struct Elements<'de, 'p> {
-    elements: std::iter::Enumerate<std::slice::Iter<'de, Value>>,
+    rest: std::iter::Enumerate<std::slice::Iter<'de, Value>>,
     path: &'p Path<'p>,
     seen: &'p Seen,
 }
@@ -165,18 +163,18 @@ impl<'de> SeqAccess<'de> for Elements<'de, '_> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, Error> {
-        let Some((index, value)) = self.elements.next() else { return Ok(None) };
+        let Some((index, value)) = self.rest.next() else { return Ok(None) };
         let path = Path::Element(self.path, index);
         seed.deserialize(Node { value, path, siblings: &[], seen: self.seen }).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.elements.len())
+        Some(self.rest.len())
     }
 }
 
 struct Fields<'de, 'p> {
-    fields: map::Iter<'de>,
+    rest: map::Iter<'de>,
     next: Option<(&'de str, &'de Value)>,
     known: &'static [&'static str],
     path: &'p Path<'p>,
@@ -190,7 +188,7 @@ impl<'de> MapAccess<'de> for Fields<'de, '_> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Error> {
-        let Some((key, value)) = self.fields.next() else { return Ok(None) };
+        let Some((key, value)) = self.rest.next() else { return Ok(None) };
         self.next = Some((key, value));
         seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some)
     }
@@ -204,6 +202,6 @@ impl<'de> MapAccess<'de> for Fields<'de, '_> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.fields.len())
+        Some(self.rest.len())
     }
 }

@@ -1,0 +1,153 @@
+//! The demo on a real Kubernetes that enforces no NetworkPolicy: all but the policies' effect.
+//!
+//! `HELLO_KUBERNETES` names the kubeconfig of a cluster for tests alone, which has the images.
+
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard};
+
+use end_to_end::{Output, repository, run, skip, wait_for};
+use serde_json::Value;
+
+/// One test at a time has the namespace `default`.
+static DEFAULT: Mutex<()> = Mutex::new(());
+
+struct Cluster {
+    kubeconfig: String,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Cluster {
+    /// The cluster, whose namespace `default` admits only what is `restricted`; `None`, with the
+    /// reason said, where there is none.
+    fn get(test: &str) -> Option<Self> {
+        let Ok(kubeconfig) = std::env::var("HELLO_KUBERNETES") else {
+            skip(test, "HELLO_KUBERNETES names no kubeconfig of a Kubernetes for tests");
+            return None;
+        };
+        let alone = DEFAULT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let cluster = Self { kubeconfig, _alone: alone };
+        let _ = cluster.kubectl("label ns default pod-security.kubernetes.io/enforce=restricted");
+        Some(cluster)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("KUBECONFIG", &self.kubeconfig).current_dir(repository());
+        command
+    }
+
+    fn try_kubectl(&self, line: &str, input: &str) -> Output {
+        run(self.command("kubectl").args(line.split_whitespace()), input)
+    }
+
+    fn kubectl(&self, line: &str) -> String {
+        self.try_kubectl(line, "").ok()
+    }
+
+    /// The warnings among the events of the demo's own objects.
+    fn warnings(&self) -> Vec<String> {
+        let events = self.kubectl("get events --field-selector type=Warning -o json");
+        let events: Value = serde_json::from_str(&events).unwrap();
+        let items = events["items"].as_array().unwrap();
+        let about = |event: &Value| {
+            let name = event["involvedObject"]["name"].as_str().unwrap_or_default().to_owned();
+            format!("{name}: {}: {}", event["reason"], event["message"])
+        };
+        items.iter().map(about).filter(|text| text.starts_with("hello-")).collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = self.try_kubectl("delete --ignore-not-found -f ./manifests/hello-app/", "");
+        let _ = self.try_kubectl("delete --ignore-not-found pod hello-poller", "");
+        let _ = self.try_kubectl("delete events --all", "");
+        let _ = self.try_kubectl("label ns default pod-security.kubernetes.io/enforce-", "");
+    }
+}
+
+/// A Pod that polls the server as often as it can, as `restricted` as the demo's own.
+const POLLER: &str = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "hello-poller"},
+"spec": {"restartPolicy": "Never", "automountServiceAccountToken": false, "securityContext":
+{"runAsNonRoot": true, "runAsUser": 9999, "seccompProfile": {"type": "RuntimeDefault"}},
+"containers": [{"name": "hello-client", "image": "hello-client:1.0.0",
+"args": ["http://hello-server.default.svc:8080", "--interval", "0.02", "--count", "600", "--expect", "allowed"],
+"securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}]}}"#;
+
+#[test]
+fn the_manifests_run_on_a_real_kubernetes_without_a_warning_and_restart_without_a_loss() {
+    let Some(cluster) = Cluster::get(
+        "the_manifests_run_on_a_real_kubernetes_without_a_warning_and_restart_without_a_loss",
+    ) else {
+        return;
+    };
+    let applied = cluster.kubectl("apply -f ./manifests/hello-app/");
+    assert!(applied.contains("deployment.apps/hello-server created"), "{applied}");
+    let _ = cluster.kubectl("wait --for=condition=Available deployment --all --timeout=60s");
+    for label in ["hello", "not-hello"] {
+        // Name, Service and server answer both clients.
+        wait_for("the client's log", || {
+            let log = cluster.kubectl(&format!("logs --tail 3 -l app={label}"));
+            log.starts_with("Hello, world!\nVersion: 1.0.0\nHostname: hello-server-").then_some(())
+        });
+    }
+    assert_eq!(cluster.warnings(), Vec::<String>::new());
+
+    let _ = cluster.try_kubectl("apply -f -", POLLER).ok();
+    let _ = cluster.kubectl("wait --for=condition=Ready pod/hello-poller --timeout=60s");
+    for _ in 0..2 {
+        let _ = cluster.kubectl("rollout restart deployment/hello-server");
+        let _ = cluster.kubectl("rollout status deployment/hello-server --timeout=60s");
+    }
+    let phase = wait_for("the poller's end", || {
+        let phase = cluster.kubectl("get pod hello-poller -o jsonpath={.status.phase}");
+        (phase == "Succeeded" || phase == "Failed").then_some(phase)
+    });
+    let log = cluster.kubectl("logs hello-poller");
+    assert_eq!(phase, "Succeeded", "{log}");
+    assert_eq!(log.matches("Hello, world!").count(), 600);
+    let names: std::collections::BTreeSet<_> =
+        log.lines().filter(|line| line.starts_with("Hostname: ")).collect();
+    assert!(names.len() >= 2, "the polls met only {names:?}");
+    // That a server that drains is not ready is how it asks for no more requests.
+    let others: Vec<_> = cluster
+        .warnings()
+        .into_iter()
+        .filter(|text| {
+            !text.contains("Readiness probe failed: HTTP probe failed with statuscode: 503")
+        })
+        .collect();
+    assert_eq!(others, Vec::<String>::new());
+}
+
+#[test]
+fn validate_says_on_a_real_kubernetes_that_no_engine_enforces() {
+    let Some(cluster) = Cluster::get("validate_says_on_a_real_kubernetes_that_no_engine_enforces")
+    else {
+        return;
+    };
+    let mut validate = cluster.command("scripts/validate.sh");
+    let said = run(validate.env("WAIT", "20").stdin(Stdio::null()), "").failed();
+    assert!(said.contains("Hello, world!\nVersion: 1.0.0\nHostname: hello-server-"), "{said}");
+    assert!(said.contains("deployment \"hello-server\" successfully rolled out"), "{said}");
+    assert!(
+        said.contains("although a NetworkPolicy forbids it. Does a policy engine run"),
+        "{said}"
+    );
+    assert_eq!(cluster.kubectl("get deployments,networkpolicies -o name"), "");
+}
+
+#[test]
+fn the_api_server_takes_every_manifest_without_a_warning() {
+    let Some(cluster) = Cluster::get("the_api_server_takes_every_manifest_without_a_warning")
+    else {
+        return;
+    };
+    let files = ["hello-app", "network-policy.yaml", "network-policy-namespaced.yaml"];
+    for file in files.into_iter().chain(["network-policy-combined.yaml"]) {
+        let line = format!("apply --dry-run=server --validate=strict -f ./manifests/{file}");
+        let output = cluster.try_kubectl(&line, "");
+        assert_eq!(output.stderr, "", "{file}");
+        assert!(output.ok().contains("created (server dry run)"), "{file}");
+    }
+}
