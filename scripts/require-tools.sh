@@ -11,6 +11,8 @@ for tool in "$@"; do
       ;;
     cc) remedy="a C compiler and linker: apt install gcc libc6-dev, or dnf install gcc" ;;
     cargo-cyclonedx) remedy="it with: cargo install --locked cargo-cyclonedx" ;;
+    gcloud) remedy="the Google Cloud CLI: https://cloud.google.com/sdk/docs/install" ;;
+    terraform) remedy="Terraform 1.9 or newer: https://developer.hashicorp.com/terraform/install" ;;
     docker) remedy="Docker with Compose and Buildx: https://docs.docker.com/engine/install/" ;;
     kubectl) remedy="kubectl 1.29 or newer: https://kubernetes.io/docs/tasks/tools/" ;;
     *) remedy="see README.md" ;;

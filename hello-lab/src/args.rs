@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -86,6 +87,33 @@ pub struct Settings {
     /// What becomes of open connections that a new policy does not allow
     #[arg(long, value_enum, default_value_t)]
     pub established: Established,
+    /// A further image: its reference, and the program on this machine that it is
+    #[arg(long, value_name = "REFERENCE=PATH", value_parser = FurtherImage::parse)]
+    pub image: Vec<FurtherImage>,
+}
+
+/// An image that is a program on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FurtherImage {
+    /// What pods call it.
+    pub reference: String,
+    /// The program.
+    pub program: PathBuf,
+}
+
+impl FurtherImage {
+    /// Reads `REFERENCE=PATH`. The program must be there, and can be run.
+    fn parse(text: &str) -> Result<Self, String> {
+        let pair = text.split_once('=').filter(|(reference, _)| !reference.is_empty());
+        let (reference, path) = pair.ok_or("expected REFERENCE=PATH")?;
+        let program = std::path::absolute(path).map_err(|error| error.to_string())?;
+        if program.is_dir() {
+            return Err(format!("{path} is a folder"));
+        }
+        nix::unistd::access(&program, nix::unistd::AccessFlags::X_OK)
+            .map_err(|error| format!("{path} cannot be run: {}", error.desc()))?;
+        Ok(Self { reference: reference.to_owned(), program })
+    }
 }
 
 /// What becomes of packets that no policy allows.
@@ -113,7 +141,7 @@ pub enum Established {
 pub struct Stage {
     /// Where the lab's files are.
     #[arg(long)]
-    pub folder: std::path::PathBuf,
+    pub folder: PathBuf,
     /// The process that must live as long as this one.
     #[arg(long, default_value_t = 0)]
     pub parent: i32,
@@ -143,6 +171,11 @@ impl Stage {
             "--established".into(),
             value(&self.settings.established),
         ];
+        for FurtherImage { reference, program } in &self.settings.image {
+            let mut image = OsString::from(format!("{reference}="));
+            image.push(program);
+            line.extend(["--image".into(), image]);
+        }
         if self.privileged {
             line.push("--privileged".into());
         }
@@ -172,6 +205,15 @@ mod tests {
     }
 
     #[test]
+    fn a_further_image_is_a_program_that_can_be_run() {
+        let image = FurtherImage::parse("r.example/shell@sha256:0=/bin/sh").unwrap();
+        assert_eq!(image.reference, "r.example/shell@sha256:0");
+        for bad in ["/bin/sh", "=/bin/sh", "a=/no/such", "a=/etc"] {
+            assert!(FurtherImage::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_stage_is_told_what_the_one_before_knew() {
         let line = [
             "x",
@@ -184,6 +226,8 @@ mod tests {
             "1",
             "--denied",
             "reject",
+            "--image",
+            "r.example/shell:1=/bin/sh",
             "--privileged",
         ];
         let Command::Launch(stage) = Cli::parse_from(line).command else { panic!("launch") };

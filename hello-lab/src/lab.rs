@@ -43,12 +43,16 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
 
     let program = std::env::current_exe().context("cannot find this program")?;
     let programs = program.parent().context("cannot find this program's folder")?;
+    let mut images = Images::of_workspace(programs);
+    for further in &stage.settings.image {
+        images.add(&further.reference, &further.program);
+    }
     let logs = Logs::default();
     let surroundings = Surroundings {
         store: store.clone(),
         network,
         enforcer: enforcer.clone(),
-        images: Arc::new(Images::of_workspace(programs)),
+        images: Arc::new(images),
         logs: logs.clone(),
         files,
         program: PathBuf::from("/proc/self/exe"),

@@ -151,7 +151,17 @@ impl Enforcer {
     /// Takes what a resolver says of the pod at `index`, and puts what changes in force.
     pub async fn learn(&self, index: usize, answer: Answer) -> Result<(), EnforceError> {
         let mut state = self.state.lock().await;
-        self.replace(&mut state, |state| state.addresses.learn(index, answer)).await
+        let mut now = None;
+        let learn = |state: &mut State| now = state.addresses.learn(index, answer).cloned();
+        self.replace(&mut state, learn).await?;
+        if let Some(addresses) = now {
+            let pod = &self.pods()[index];
+            match addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ") {
+                none if none.is_empty() => tracing::info!("{pod} has no address"),
+                addresses => tracing::info!("{pod} is at {addresses}"),
+            }
+        }
+        Ok(())
     }
 
     /// A line about a denial: who was denied what, and by which policies.

@@ -204,6 +204,10 @@ fn a_client_made_anew_keeps_its_verdict_and_who_gets_its_old_address_does_not() 
     project.expect_both(Connected, Blocked);
     let before = project.address("hello-client-allowed");
     let _ = project.compose("rm --stop --force hello-client-allowed").ok();
+    wait_for("the enforcer to see that it is gone", || {
+        let log = project.compose("logs --no-log-prefix policy").ok();
+        log.contains("default/hello-client-allowed has no address").then_some(())
+    });
     // A stranger gets the address that is free now, or at least holds it back.
     let stranger = project.compose(
         "run --detach --no-deps hello-client-blocked http://hello-server.default.svc:8080 \

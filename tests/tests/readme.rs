@@ -1,7 +1,7 @@
 //! The README's tutorial as it is written: each of its commands, in its order, on a lab, with the
 //! output that it shows.
 
-use end_to_end::{As, Lab, Step, readme_steps, run};
+use end_to_end::{As, Lab, Step, readme_steps, repository, run};
 
 #[test]
 fn every_command_of_the_tutorial_does_what_the_readme_shows() {
@@ -37,4 +37,23 @@ fn every_command_of_the_tutorial_does_what_the_readme_shows() {
         }
     }
     assert_eq!(lab.kubectl("get deploy,netpol -A -oname"), "");
+}
+
+#[test]
+fn every_make_target_that_the_readme_names_is_there_and_listed_by_help() {
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let help = run(std::process::Command::new("make").arg("help"), "").ok();
+    let targets: Vec<_> = help.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    let mut named = 0;
+    for line in readme.lines() {
+        let indented = line.strip_prefix("    make ").into_iter();
+        let quoted = line.split("`make ").skip(1).filter_map(|rest| rest.split('`').next());
+        for command in indented.chain(quoted) {
+            for target in command.split('#').next().unwrap_or_default().split_whitespace() {
+                assert!(targets.contains(&target), "make {target}: {line}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named >= 12, "{named}");
 }

@@ -30,6 +30,11 @@ impl Images {
         Self(["hello-server", "hello-client"].map(named).into())
     }
 
+    /// Adds a further one.
+    pub fn add(&mut self, reference: &str, program: &Path) {
+        self.0.insert(reference.to_owned(), Image { program: program.to_owned(), user: USER });
+    }
+
     /// The image that `reference` names; a default registry and library are as good as none.
     #[must_use]
     pub fn find(&self, reference: &str) -> Option<&Image> {

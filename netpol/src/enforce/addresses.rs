@@ -25,9 +25,14 @@ pub struct PodAddresses(Vec<Known>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Known {
     addresses: BTreeSet<IpAddr>,
-    /// The resolver could not tell of late: these are the addresses of before.
-    outdated: bool,
+    /// How often in a row the resolver could not tell: these are the addresses of before.
+    doubts: u32,
 }
+
+/// How often in a row a resolver may be unable to tell until a pod's addresses are not believed
+/// any more. An engine's own resolver always knows a container that is there; of one that is
+/// gone it may ask others, who do not answer.
+const DOUBTS: u32 = 2;
 
 /// The name that a pod's addresses are looked up by.
 #[must_use]
@@ -60,20 +65,29 @@ impl PodAddresses {
         Self(vec![Known::default(); pods])
     }
 
-    /// Takes an answer for the pod at `index`.
+    /// Takes an answer for the pod at `index`, and tells its addresses if they are others now.
     ///
-    /// Where the resolver cannot tell, a pod keeps the addresses that it had, but for those
-    /// that are another's by now.
-    pub fn learn(&mut self, index: usize, answer: Answer) {
-        match answer {
-            Answer::Unknown(_) => self.0[index].outdated = true,
-            Answer::Addresses(addresses) => {
-                for other in self.0.iter_mut().filter(|known| known.outdated) {
-                    other.addresses.retain(|address| !addresses.contains(address));
-                }
-                self.0[index] = Known { addresses, outdated: false };
+    /// Where the resolver cannot tell, a pod keeps the addresses that it had, but not for long,
+    /// and not those that are another's by now.
+    pub fn learn(&mut self, index: usize, answer: Answer) -> Option<&BTreeSet<IpAddr>> {
+        let known = &mut self.0[index];
+        let (addresses, doubts) = match answer {
+            Answer::Addresses(addresses) => (addresses, 0),
+            Answer::Unknown(_) if known.doubts + 1 < DOUBTS => {
+                (known.addresses.clone(), known.doubts + 1)
+            }
+            Answer::Unknown(_) => (BTreeSet::new(), DOUBTS),
+        };
+        known.doubts = doubts;
+        if doubts == 0 {
+            for other in self.0.iter_mut().filter(|other| other.doubts > 0) {
+                other.addresses.retain(|address| !addresses.contains(address));
             }
         }
+        let known = &mut self.0[index];
+        let changed = known.addresses != addresses;
+        known.addresses = addresses;
+        changed.then_some(&known.addresses)
     }
 
     /// Writes them into `cluster`.
@@ -116,11 +130,15 @@ mod tests {
     }
 
     #[test]
-    fn a_resolver_that_cannot_tell_takes_no_address_away() {
+    fn a_resolver_that_cannot_tell_is_borne_with_once() {
         let mut known = PodAddresses::unknown(1);
-        known.learn(0, found([10, 0, 0, 1]));
-        known.learn(0, unknown());
+        assert_eq!(known.learn(0, found([10, 0, 0, 1])).map(BTreeSet::len), Some(1));
+        assert_eq!(known.learn(0, unknown()), None);
         assert_eq!(addresses(&known, 0), [IpAddr::from([10, 0, 0, 1])]);
+        assert_eq!(known.learn(0, found([10, 0, 0, 1])), None);
+        known.learn(0, unknown());
+        assert_eq!(known.learn(0, unknown()), Some(&BTreeSet::new()));
+        assert!(addresses(&known, 0).is_empty());
     }
 
     #[test]
