@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::policy::Policy;
 use crate::port::Protocol;
@@ -28,6 +29,8 @@ pub struct Pod {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// What it is a pod of; itself, if nothing owns it.
+    pub workload: Workload,
     /// Its labels.
     pub labels: Labels,
     /// Its addresses; none for a pod that is only written down in a manifest.
@@ -36,6 +39,35 @@ pub struct Pod {
     pub named_ports: Vec<NamedPort>,
     /// Whether it uses its node's network, where policies are undefined (rule 19).
     pub host_network: bool,
+}
+
+/// What makes pods: the kind and name of a Deployment and the like, or a Pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Workload {
+    /// The kind.
+    pub kind: String,
+    /// The name.
+    pub name: String,
+}
+
+impl Workload {
+    /// The workload of an object: that which controls it, or itself. A Node that mirrors a static
+    /// pod does not count.
+    #[must_use]
+    pub fn of(kind: &str, metadata: &ObjectMeta) -> Self {
+        let owners = metadata.owner_references.as_deref().unwrap_or_default();
+        let owners =
+            || owners.iter().filter(|owner| owner.kind != "Node" && !owner.name.is_empty());
+        let controller = owners().find(|owner| owner.controller == Some(true));
+        let owner = controller.or_else(|| owners().next()).map(|owner| Self {
+            kind: if owner.kind.is_empty() { kind } else { &owner.kind }.to_owned(),
+            name: owner.name.clone(),
+        });
+        owner.unwrap_or_else(|| Self {
+            kind: kind.to_owned(),
+            name: metadata.name.clone().unwrap_or_default(),
+        })
+    }
 }
 
 /// A container port that has a name.
@@ -117,6 +149,7 @@ impl Pod {
         Some(Self {
             namespace: pod.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
             name: pod.metadata.name.clone().unwrap_or_default(),
+            workload: Workload::of("Pod", &pod.metadata),
             labels: pod.metadata.labels.clone().unwrap_or_default(),
             addresses: addresses.collect(),
             named_ports: spec.map(named_ports).unwrap_or_default(),

@@ -2,10 +2,12 @@
 //!
 //! - [`check`]: manifests as an API server with strict validation sees them.
 //! - [`enforce`]: keeps the policies of one pod in force.
+//! - [`list`]: who may reach whom.
 //! - [`policies`]: `apply`, `delete` and `get`, which speak to a running enforcer.
 
 mod check;
 mod enforce;
+mod list;
 mod policies;
 
 use std::fmt::Display;
@@ -27,6 +29,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    List(list::List),
     Check(check::Check),
     Enforce(enforce::Enforce),
     Apply(policies::Apply),
@@ -45,6 +48,7 @@ enum Failure {
 impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         let result = match self.command {
+            Command::List(list) => list.run(),
             Command::Check(check) => check.run(),
             Command::Enforce(enforce) => enforce.run(),
             Command::Apply(apply) => apply.run(),

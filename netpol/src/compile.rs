@@ -211,7 +211,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cluster::NamedPort;
+    use crate::cluster::{NamedPort, Workload};
     use crate::selector::tests::labels;
 
     fn cluster(spec: Value) -> Cluster {
@@ -220,6 +220,7 @@ mod tests {
             cluster.add_pod(Pod {
                 namespace: "x".into(),
                 name: name.into(),
+                workload: Workload::default(),
                 labels: labels(&[("pod", name)]),
                 addresses: vec![[10, 0, 0, host].into()],
                 named_ports: vec![NamedPort {

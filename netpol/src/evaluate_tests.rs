@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::{NamedPort, Pod};
+use crate::cluster::{NamedPort, Pod, Workload};
 use crate::selector::tests::labels;
 
 /// Namespaces `x` (team=x) and `y` (team=y) with pods `a`, `b` and `c` each (pod=a …), and the
@@ -17,6 +17,7 @@ fn cluster(specs: &[Value]) -> Cluster {
             cluster.add_pod(Pod {
                 namespace: namespace.into(),
                 name: name.into(),
+                workload: Workload::default(),
                 labels: labels(&[("pod", name)]),
                 addresses: vec![[10, 0, 0, host].into()],
                 named_ports: vec![

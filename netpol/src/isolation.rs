@@ -30,11 +30,15 @@
 //! 23. Established connections when a policy changes: a choice of the engine ([`crate::compile`]).
 //! 24. Finished pods do not count.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::cluster::{Cluster, Pod};
-use crate::policy::{Direction, Namespaces, Peer, Peers, Policy, PortSpec, Ports, Rule};
-use crate::port::Protocol;
+use crate::connections::Connections;
+use crate::policy::{Direction, Namespaces, Peer, Peers, Policy, Port, PortSpec, Ports, Rule};
+use crate::port::{PortRange, Protocol};
+use crate::ranges::block_ranges;
 
 /// What the policies of a cluster mean for one pod and one direction.
 #[derive(Clone, Debug)]
@@ -118,6 +122,73 @@ impl Allowance<'_> {
                 Party::Node | Party::Address(_) => false,
             },
         })
+    }
+}
+
+/// A block of addresses that a rule names.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a> {
+    /// The block.
+    pub cidr: &'a IpNet,
+    /// What is taken out of it.
+    pub except: &'a [IpNet],
+}
+
+impl Block<'_> {
+    /// Its addresses as numbers: ranges from the first to the last (rule 17).
+    pub fn ranges(&self) -> impl Iterator<Item = (u128, u128)> {
+        block_ranges(self.cidr, self.except).into_iter()
+    }
+}
+
+/// The blocks of a rule that names no peer: every address.
+const EVERYWHERE: [IpNet; 1] = [IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0))];
+
+impl<'a> Allowance<'a> {
+    /// Whether the rule names `pod` by labels: a block of addresses is none (rule 18).
+    #[must_use]
+    pub fn selects(&self, cluster: &Cluster, pod: &Pod) -> bool {
+        match &self.rule.peers {
+            Peers::Everyone => true,
+            Peers::Any(peers) => peers.iter().any(|peer| {
+                matches!(peer, Peer::Pods { .. })
+                    && peer.matches(cluster, &self.policy.namespace, Party::Pod(pod))
+            }),
+        }
+    }
+
+    /// The blocks of addresses that the rule names.
+    pub fn blocks(&self) -> impl Iterator<Item = Block<'a>> + use<'a> {
+        let (everywhere, peers): (&[IpNet], &[Peer]) = match &self.rule.peers {
+            Peers::Everyone => (&EVERYWHERE, &[]),
+            Peers::Any(peers) => (&[], peers),
+        };
+        let named = peers.iter().filter_map(|peer| match peer {
+            Peer::Block { cidr, except } => Some(Block { cidr, except }),
+            Peer::Pods { .. } => None,
+        });
+        everywhere.iter().map(|cidr| Block { cidr, except: &[] }).chain(named)
+    }
+
+    /// What the rule allows to `destination` (rules 7 and 13 to 16); of an address outside, `None`,
+    /// no port has a name.
+    #[must_use]
+    pub fn connections(&self, destination: Option<&Pod>) -> Connections {
+        let Ports::Any(entries) = &self.rule.ports else { return Connections::all() };
+        let mut connections = Connections::none();
+        for Port { protocol, ports } in entries {
+            match ports {
+                PortSpec::Every => connections.add_protocol(*protocol),
+                PortSpec::Range(range) => connections.add(*protocol, *range),
+                PortSpec::Named(name) => {
+                    let pod = destination.into_iter();
+                    for number in pod.flat_map(|pod| pod.ports_named(name, *protocol)) {
+                        connections.add(*protocol, PortRange::single(number));
+                    }
+                }
+            }
+        }
+        connections
     }
 }
 

@@ -15,6 +15,7 @@
 //! - [`cluster`]: namespaces, pods and policies together.
 //! - [`isolation`]: the one place that says what policies mean for a pod.
 //! - [`evaluate`]: may this connection be made, and which rule decided?
+//! - [`connections`], [`connectivity`]: who may reach whom: every permitted pair.
 //! - [`ranges`], [`compile`]: the same decision as the filter of one pod.
 //! - [`kernel`]: that filter as an nftables table, replaced in one netlink transaction.
 //! - [`enforce`]: all of this for one pod with no cluster: `netpol enforce`, `apply`, `delete`.
@@ -24,6 +25,8 @@
 
 pub mod cluster;
 pub mod compile;
+pub mod connections;
+pub mod connectivity;
 pub mod enforce;
 pub mod evaluate;
 pub mod field_error;

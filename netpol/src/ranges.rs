@@ -23,15 +23,12 @@ impl Addresses {
 
     /// Adds the addresses of `cidr` that are in none of `except`.
     pub fn add_block(&mut self, cidr: &IpNet, except: &[IpNet]) {
-        let mut block = Ranges(vec![bounds(cidr)]);
-        for inner in except.iter().filter(|inner| cidr.contains(*inner)) {
-            block.remove(bounds(inner));
-        }
+        let block = block_ranges(cidr, except);
         let family = match cidr {
             IpNet::V4(_) => &mut self.v4,
             IpNet::V6(_) => &mut self.v6,
         };
-        family.0.extend(block.0);
+        family.0.extend(block);
     }
 
     /// Adds everything that is in `other`.
@@ -95,6 +92,15 @@ impl Ranges {
         }
         self.0 = merged;
     }
+}
+
+/// The addresses of `cidr` that are in none of `except`, as numbers.
+pub(crate) fn block_ranges(cidr: &IpNet, except: &[IpNet]) -> Vec<(u128, u128)> {
+    let mut block = Ranges(vec![bounds(cidr)]);
+    for inner in except.iter().filter(|inner| cidr.contains(*inner)) {
+        block.remove(bounds(inner));
+    }
+    block.0
 }
 
 fn bounds(block: &IpNet) -> (u128, u128) {

@@ -11,12 +11,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::{apps, batch, core, networking};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::document::Document;
-use self::strict::{DecodeError, decode};
-use crate::cluster::{Cluster, Pod, named_ports};
+use self::strict::{DecodeError, decode, prune};
+use crate::cluster::{Cluster, Pod, Workload, named_ports};
 use crate::names;
 use crate::selector::labels_of;
 use crate::validate;
@@ -70,6 +71,9 @@ impl From<OsString> for Input {
     }
 }
 
+/// What is skipped that is no object of the API: a values file, a report, a list of numbers.
+const NO_OBJECT: &str = "document that is no Kubernetes object";
+
 /// What manifests hold.
 #[derive(Clone, Debug, Default)]
 pub struct Manifests {
@@ -79,11 +83,14 @@ pub struct Manifests {
     pub policies: Vec<networking::v1::NetworkPolicy>,
     /// Objects of kinds that say nothing about policies, by kind.
     pub skipped: BTreeMap<String, usize>,
+    /// What the API server would refuse, although what it means is clear.
+    pub refusals: Vec<Finding>,
 }
 
 /// Reads files, folders (and the folders in them) and, for `-`, `stdin`.
 ///
 /// Every finding is reported; with one there is no result, so that nothing is decided on a part.
+/// What the API server would refuse and yet is clear is in the result.
 pub fn manifests(inputs: &[Input], stdin: impl Read) -> Result<Manifests, Vec<Finding>> {
     let mut reader = Reader::default();
     let mut stdin = Some(stdin);
@@ -100,7 +107,19 @@ pub fn manifests(inputs: &[Input], stdin: impl Read) -> Result<Manifests, Vec<Fi
             reader.path(path);
         }
     }
-    if reader.findings.is_empty() { Ok(reader.manifests) } else { Err(reader.findings) }
+    if reader.findings.is_empty() {
+        Ok(reader.manifests)
+    } else {
+        Err([reader.findings, reader.manifests.refusals].concat())
+    }
+}
+
+/// The same, for who hands them to an API: with a refusal too there is no result.
+pub fn valid_manifests(inputs: &[Input], stdin: impl Read) -> Result<Manifests, Vec<Finding>> {
+    match manifests(inputs, stdin) {
+        Ok(manifests) if !manifests.refusals.is_empty() => Err(manifests.refusals),
+        result => result,
+    }
 }
 
 #[derive(Default)]
@@ -119,6 +138,11 @@ struct Source<'a> {
 impl Reader {
     fn find(&mut self, file: &str, line: Option<u64>, message: impl Into<String>) {
         self.findings.push(Finding { file: file.to_owned(), line, message: message.into() });
+    }
+
+    fn refuse(&mut self, file: &str, line: Option<u64>, message: impl Into<String>) {
+        let refusal = Finding { file: file.to_owned(), line, message: message.into() };
+        self.manifests.refusals.push(refusal);
     }
 
     /// Reads a file, or the YAML and JSON files of a folder, in the order of their names.
@@ -163,6 +187,9 @@ impl Reader {
     fn object(&mut self, source: &Source<'_>, kind_of_list: Option<&str>) {
         let value = &source.document.value;
         let kind = value["kind"].as_str().or(kind_of_list);
+        if kind.is_none() && ["apiVersion", "metadata"].iter().all(|field| value[field].is_null()) {
+            return *self.manifests.skipped.entry(NO_OBJECT.to_owned()).or_default() += 1;
+        }
         let Some(kind) = kind else {
             let line = source.document.line("");
             return self.find(source.file, line, "kind: a manifest must say what it is of");
@@ -200,16 +227,20 @@ impl Reader {
                 }
             }
             "NetworkPolicy" => self.policy(source),
-            "Deployment" => self.workload::<apps::v1::Deployment>(source, "/spec/template"),
-            "ReplicaSet" => self.workload::<apps::v1::ReplicaSet>(source, "/spec/template"),
-            "StatefulSet" => self.workload::<apps::v1::StatefulSet>(source, "/spec/template"),
-            "DaemonSet" => self.workload::<apps::v1::DaemonSet>(source, "/spec/template"),
-            "Job" => self.workload::<batch::v1::Job>(source, "/spec/template"),
+            "Deployment" => self.workload::<apps::v1::Deployment>(source, kind, "/spec/template"),
+            "ReplicaSet" => self.workload::<apps::v1::ReplicaSet>(source, kind, "/spec/template"),
+            "StatefulSet" => self.workload::<apps::v1::StatefulSet>(source, kind, "/spec/template"),
+            "DaemonSet" => self.workload::<apps::v1::DaemonSet>(source, kind, "/spec/template"),
+            "Job" => self.workload::<batch::v1::Job>(source, kind, "/spec/template"),
             "CronJob" => {
-                self.workload::<batch::v1::CronJob>(source, "/spec/jobTemplate/spec/template");
+                self.workload::<batch::v1::CronJob>(
+                    source,
+                    kind,
+                    "/spec/jobTemplate/spec/template",
+                );
             }
             "ReplicationController" => {
-                self.workload::<core::v1::ReplicationController>(source, "/spec/template");
+                self.workload::<core::v1::ReplicationController>(source, kind, "/spec/template");
             }
             other => *self.manifests.skipped.entry(other.to_owned()).or_default() += 1,
         }
@@ -224,14 +255,32 @@ impl Reader {
     }
 
     fn policy(&mut self, source: &Source<'_>) {
-        let Some(object) = self.decode::<networking::v1::NetworkPolicy>(source) else { return };
-        match validate::policy(&object) {
+        let mut document;
+        let mut source = Source { ..*source };
+        if !source.document.value["status"].is_null() {
+            // Clusters of 1.24 to 1.27 had it, and put it into what they were asked for.
+            let line = source.document.line("status");
+            self.refuse(source.file, line, "status: unknown field; no longer part of the API");
+            document = source.document.clone();
+            prune(&mut document.value, "status");
+            source.document = &document;
+        }
+        let Some(object) = self.decode::<networking::v1::NetworkPolicy>(&source) else { return };
+        match validate::meaning(&object) {
             Ok(policy) => {
+                for error in validate::metadata_errors(&object) {
+                    let line = source.document.line(&error.path);
+                    if policy.name.is_empty() {
+                        self.find(source.file, line, error.to_string());
+                    } else {
+                        self.refuse(source.file, line, error.to_string());
+                    }
+                }
                 self.manifests.cluster.add_policy(policy);
                 self.manifests.policies.push(object);
             }
             Err(errors) => {
-                for error in errors {
+                for error in validate::metadata_errors(&object).into_iter().chain(errors) {
                     self.find(source.file, source.document.line(&error.path), error.to_string());
                 }
             }
@@ -239,17 +288,19 @@ impl Reader {
     }
 
     /// Adds a workload as a pod of its name, with the labels and ports of its template.
-    fn workload<T: DeserializeOwned>(&mut self, source: &Source<'_>, template: &str) {
+    fn workload<T: DeserializeOwned>(&mut self, source: &Source<'_>, kind: &str, template: &str) {
         if self.decode::<T>(source).is_none() {
             return;
         }
         let value = &source.document.value;
         let text = |field: &str| value["metadata"][field].as_str().map(str::to_owned);
+        let metadata: ObjectMeta = decode(&value["metadata"]).unwrap_or_default();
         let template = value.pointer(template).unwrap_or(&Value::Null);
         let spec: core::v1::PodSpec = decode(&template["spec"]).unwrap_or_default();
         self.manifests.cluster.add_pod(Pod {
             namespace: text("namespace").unwrap_or_else(|| "default".to_owned()),
             name: text("name").unwrap_or_default(),
+            workload: Workload::of(kind, &metadata),
             labels: labels_of(&template["metadata"]),
             addresses: Vec::new(),
             named_ports: named_ports(&spec),
@@ -371,6 +422,25 @@ mod tests {
         let pods: Vec<_> = manifests.cluster.pods().iter().map(ToString::to_string).collect();
         assert_eq!(pods, ["hello-apps/a", "other/b"]);
         assert!(manifests.cluster.namespace_labels("c").is_some());
+    }
+
+    #[test]
+    fn what_is_clear_although_the_api_server_refuses_it_is_told_and_used() {
+        let text = "kind: NetworkPolicy\nmetadata: {name: under_score}\nspec: {podSelector: {}}\nstatus: {}\n";
+        let manifests = read(text).unwrap();
+        assert_eq!(manifests.cluster.policies().len(), 1);
+        let told: Vec<_> = manifests.refusals.iter().map(ToString::to_string).collect();
+        assert!(told[0].starts_with("-:4: status: unknown field"), "{told:?}");
+        assert!(told[1].starts_with("-:2: metadata.name: Invalid value"), "{told:?}");
+        assert!(valid_manifests(&[Input::new("-")], text.as_bytes()).is_err());
+        assert!(read(&text.replace("under_score", "''")).is_err());
+    }
+
+    #[test]
+    fn what_is_no_object_at_all_is_skipped_and_counted() {
+        let manifests = read("[1, 2]\n---\nreplicas: 3\n").unwrap();
+        assert_eq!(manifests.skipped[NO_OBJECT], 2);
+        assert!(read("apiVersion: v1\nknid: Pod\n").is_err());
     }
 
     #[test]

@@ -20,7 +20,24 @@ const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
 ///
 /// A policy without namespace is in `default`, as kubectl would put it there.
 pub fn policy(policy: &NetworkPolicy) -> Result<Policy, Vec<FieldError>> {
-    let mut errors = Errors(metadata(&policy.metadata));
+    let metadata = metadata(&policy.metadata);
+    match meaning(policy) {
+        Ok(policy) if metadata.is_empty() => Ok(policy),
+        Ok(_) => Err(metadata),
+        Err(errors) => Err([metadata, errors].concat()),
+    }
+}
+
+/// What the API server finds wrong with a policy's name, namespace and labels, on which what it means
+/// does not depend.
+#[must_use]
+pub fn metadata_errors(policy: &NetworkPolicy) -> Vec<FieldError> {
+    metadata(&policy.metadata)
+}
+
+/// What `policy` means, whatever its name is. Errors are those of its spec.
+pub fn meaning(policy: &NetworkPolicy) -> Result<Policy, Vec<FieldError>> {
+    let mut errors = Errors(Vec::new());
     let spec = policy.spec.clone().unwrap_or_default();
     let pods = errors.take(selector("spec.podSelector", spec.pod_selector.as_ref()));
     let ingress = rules(

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::Args;
-use netpol::read::{Input, Manifests, manifests};
+use netpol::read::{Input, Manifests, valid_manifests};
 
 use super::{Failure, say};
 
@@ -20,7 +20,8 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let inputs: Vec<_> = self.paths.into_iter().map(Input::from).collect();
-        let manifests = manifests(&inputs, std::io::stdin().lock()).map_err(Failure::BadInput)?;
+        let manifests =
+            valid_manifests(&inputs, std::io::stdin().lock()).map_err(Failure::BadInput)?;
         summarise(&manifests);
         Ok(())
     }

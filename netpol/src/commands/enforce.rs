@@ -16,7 +16,7 @@ use netpol::enforce::addresses::{Answer, lookup_name, system_resolver};
 use netpol::enforce::denials::denials;
 use netpol::enforce::{Enforcer, Plan, PodName, control};
 use netpol::kernel::Firewall;
-use netpol::read::{Input, manifests};
+use netpol::read::{Input, valid_manifests};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
@@ -96,7 +96,8 @@ enum DeniedArg {
 impl Enforce {
     pub(super) fn run(self) -> Result<(), Failure> {
         let inputs: Vec<_> = self.workloads.iter().cloned().map(Input::from).collect();
-        let manifests = manifests(&inputs, std::io::stdin().lock()).map_err(Failure::BadInput)?;
+        let manifests =
+            valid_manifests(&inputs, std::io::stdin().lock()).map_err(Failure::BadInput)?;
         let plan = Plan {
             cluster: manifests.cluster,
             pod: self.pod.clone(),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol::enforce::control::{Request, Response, ask};
 use netpol::enforce::policies::PolicyName;
-use netpol::read::{Finding, Input, manifests};
+use netpol::read::{Finding, Input, valid_manifests};
 use netpol::selector::Selector;
 
 use super::{Failure, say, say_error};
@@ -154,7 +154,8 @@ impl Files {
         let inputs: Vec<_> = paths
             .map(|path| Input { path: path.clone(), namespace: namespace.to_owned() })
             .collect();
-        let manifests = manifests(&inputs, std::io::stdin().lock()).map_err(Failure::BadInput)?;
+        let manifests =
+            valid_manifests(&inputs, std::io::stdin().lock()).map_err(Failure::BadInput)?;
         let mut findings = Vec::new();
         let mut find = |message: String| {
             let files: Vec<_> =
