@@ -4,11 +4,13 @@
 //! - [`enforce`]: keeps the policies of one pod in force.
 //! - [`list`]: who may reach whom.
 //! - [`policies`]: `apply`, `delete` and `get`, which speak to a running enforcer.
+//! - [`why`]: whether a connection may be made, and which rule decided.
 
 mod check;
 mod enforce;
 mod list;
 mod policies;
+mod why;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -30,6 +32,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     List(list::List),
+    Why(why::Why),
     Check(check::Check),
     Enforce(enforce::Enforce),
     Apply(policies::Apply),
@@ -41,6 +44,8 @@ enum Command {
 enum Failure {
     /// Exit code 2: each finding is one line.
     BadInput(Vec<Finding>),
+    /// Exit code 2 too.
+    BadArgument(anyhow::Error),
     /// Exit code 1.
     Failed(anyhow::Error),
 }
@@ -49,6 +54,7 @@ impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         let result = match self.command {
             Command::List(list) => list.run(),
+            Command::Why(why) => why.run(),
             Command::Check(check) => check.run(),
             Command::Enforce(enforce) => enforce.run(),
             Command::Apply(apply) => apply.run(),
@@ -59,6 +65,10 @@ impl Cli {
             Ok(()) => ExitCode::SUCCESS,
             Err(Failure::BadInput(findings)) => {
                 findings.iter().for_each(say_error);
+                ExitCode::from(2)
+            }
+            Err(Failure::BadArgument(error)) => {
+                say_error(&format_args!("{error:#}"));
                 ExitCode::from(2)
             }
             Err(Failure::Failed(error)) => {

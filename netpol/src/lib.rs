@@ -15,6 +15,7 @@
 //! - [`cluster`]: namespaces, pods and policies together.
 //! - [`isolation`]: the one place that says what policies mean for a pod.
 //! - [`evaluate`]: may this connection be made, and which rule decided?
+//! - [`explain`]: why not, or by which part of which rule.
 //! - [`connections`], [`connectivity`]: who may reach whom: every permitted pair.
 //! - [`ranges`], [`compile`]: the same decision as the filter of one pod.
 //! - [`kernel`]: that filter as an nftables table, replaced in one netlink transaction.
@@ -29,6 +30,7 @@ pub mod connections;
 pub mod connectivity;
 pub mod enforce;
 pub mod evaluate;
+pub mod explain;
 pub mod field_error;
 pub mod isolation;
 pub mod kernel;

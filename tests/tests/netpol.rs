@@ -48,3 +48,30 @@ fn the_list_of_the_demo_shows_what_its_policy_changes() {
     );
     assert_eq!(list("network-policy-combined.yaml"), [client("hello-apps", "allowed")]);
 }
+
+#[test]
+fn why_exits_with_what_was_expected_and_names_what_it_cannot_find() {
+    let why = |args: &[&str]| {
+        let mut netpol = Command::new(program("netpol"));
+        netpol.arg("why").args(args).args(["manifests/hello-app", "manifests/network-policy.yaml"]);
+        run(&mut netpol, "")
+    };
+    let blocked = ["default/hello-client-blocked[Deployment]", "hello-server:http/tcp"];
+    assert!(why(&blocked).ok().contains("=> default/hello-server[Deployment]:8080/TCP is denied"));
+    for (expect, code) in [("denied", 0), ("allowed", 1)] {
+        let expectation = [&blocked[..], &["--expect", expect]].concat();
+        assert_eq!(why(&expectation).status.code(), Some(code), "{expect}");
+    }
+    for (source, destination, said) in [
+        ("nobody", "hello-server:80", "there are: default/hello-client-allowed[Deployment]"),
+        ("hello-server", "hello-server", "expected DST:PORT"),
+        ("hello-server", "hello-server:0", "ports are 1 to 65535"),
+        ("hello-server", "hello-server:80/icmp", "a protocol is TCP, UDP or SCTP"),
+        ("hello-client-blocked", "hello-server:metrics", "it names: http"),
+        ("hello-server", "10.0.0.1:http", "an address has no named ports"),
+    ] {
+        let refused = why(&[source, destination]);
+        assert_eq!(refused.status.code(), Some(2), "{source} {destination}");
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
+}

@@ -1,0 +1,206 @@
+//! `netpol why`.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+
+use anyhow::{anyhow, bail};
+use clap::{Args, ValueEnum};
+use netpol::cluster::{Cluster, Pod};
+use netpol::connectivity::End;
+use netpol::evaluate::Connection;
+use netpol::explain::{Explanation, Miss, Reason, explain};
+use netpol::isolation::Party;
+use netpol::port::Protocol;
+use netpol::read::{Input, manifests};
+
+use super::{Failure, say, say_error};
+
+/// Say whether a connection may be made, and which rule decided
+///
+/// SRC and DST are [NAMESPACE/]NAME of a workload or a pod, as `netpol list` prints them, or an
+/// address outside. For a denial each policy that isolates is named, and of its rules the one
+/// that came nearest, with what kept it from matching.
+///
+/// Example: netpol why hello-client-blocked hello-server:8080 manifests/hello-app manifests/network-policy.yaml
+#[derive(Debug, Args)]
+pub(super) struct Why {
+    /// Who connects
+    #[arg(value_name = "SRC")]
+    source: String,
+
+    /// To whom, at which port (a number, or a name that the pod gives it), TCP unless said otherwise
+    #[arg(value_name = "DST:PORT[/PROTOCOL]")]
+    destination: String,
+
+    /// Files, folders, or - for standard input; NAMESPACE=PATH for what names no namespace
+    #[arg(required = true, value_name = "[NAMESPACE=]PATH")]
+    paths: Vec<OsString>,
+
+    /// Exit 1 unless the answer is this
+    #[arg(long, value_enum)]
+    expect: Option<Expect>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Expect {
+    Allowed,
+    Denied,
+}
+
+impl Why {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let inputs: Vec<_> = self.paths.into_iter().map(Input::from).collect();
+        let manifests = manifests(&inputs, std::io::stdin().lock()).map_err(Failure::BadInput)?;
+        for refusal in &manifests.refusals {
+            say_error(&format_args!("warning: {refusal}"));
+        }
+        let cluster = &manifests.cluster;
+        let bad = |error: anyhow::Error| Failure::BadArgument(error);
+        let (destination, port, protocol) = destination(&self.destination).map_err(bad)?;
+        let sources = parties(cluster, &self.source).map_err(bad)?;
+        let destinations = parties(cluster, destination).map_err(bad)?;
+        let mut answers = Vec::new();
+        for source in &sources {
+            for destination in &destinations {
+                let number = number(*destination, port, protocol).map_err(bad)?;
+                let (source, destination) = (*source, *destination);
+                let connection = Connection { source, destination, protocol, port: number };
+                let explanation = explain(cluster, &connection);
+                answers.push(explanation.allowed);
+                // Pods of one workload mostly have the same answer: once is enough.
+                if answers.iter().filter(|answer| **answer == explanation.allowed).count() == 1 {
+                    tell(&connection, &explanation);
+                }
+            }
+        }
+        if answers.iter().any(|answer| *answer != answers[0]) {
+            say("the pods differ: some may connect, and some may not");
+        }
+        let wanted = self.expect.map(|expect| expect == Expect::Allowed);
+        if wanted.is_some_and(|wanted| answers.iter().any(|answer| *answer != wanted)) {
+            let word = if wanted == Some(true) { "allowed" } else { "denied" };
+            return Err(anyhow!("expected it to be {word}").into());
+        }
+        Ok(())
+    }
+}
+
+/// Splits `DST:PORT[/PROTOCOL]`; an address of IPv6 is in brackets.
+fn destination(text: &str) -> anyhow::Result<(&str, &str, Protocol)> {
+    let expected =
+        || anyhow!("{text:?}: expected DST:PORT or DST:PORT/PROTOCOL, as hello-server:8080");
+    let (end, port) = text.rsplit_once(':').ok_or_else(expected)?;
+    let (port, protocol) = match port.split_once('/') {
+        None => (port, Protocol::Tcp),
+        Some((port, protocol)) => {
+            let protocol = protocol.to_ascii_uppercase();
+            let known = Protocol::from_api(Some(&protocol));
+            (port, known.ok_or_else(|| anyhow!("{text:?}: a protocol is TCP, UDP or SCTP"))?)
+        }
+    };
+    if end.is_empty() || port.is_empty() {
+        return Err(expected());
+    }
+    Ok((end, port, protocol))
+}
+
+/// The port by its number, or by the name that the destination gives it.
+fn number(destination: Party<'_>, port: &str, protocol: Protocol) -> anyhow::Result<u16> {
+    if let Ok(number) = port.parse::<u16>() {
+        if number == 0 {
+            bail!("port 0: ports are 1 to 65535");
+        }
+        return Ok(number);
+    }
+    let Party::Pod(pod) = destination else {
+        bail!("{port:?}: an address has no named ports; write a number from 1 to 65535");
+    };
+    pod.ports_named(port, protocol).next().ok_or_else(|| {
+        let names: Vec<_> = pod.named_ports.iter().map(|port| port.name.as_str()).collect();
+        anyhow!("{pod} has no {protocol} port named {port:?}; it names: {}", names.join(", "))
+    })
+}
+
+/// Who is meant: an address, or the pods of a workload.
+fn parties<'a>(cluster: &'a Cluster, text: &str) -> anyhow::Result<Vec<Party<'a>>> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        let owner = cluster.pods().iter().find(|pod| pod.addresses.contains(&address));
+        return Ok(vec![owner.map_or(Party::Address(address), Party::Pod)]);
+    }
+    let (name, kind) = match text.strip_suffix(']').and_then(|text| text.split_once('[')) {
+        Some((name, kind)) => (name, Some(kind)),
+        None => (text, None),
+    };
+    let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
+    let is_meant = |pod: &&Pod| {
+        let workload = &pod.workload;
+        pod.namespace == namespace
+            && (workload.name == name || pod.name == name)
+            && kind.is_none_or(|kind| workload.kind == kind)
+    };
+    let found: Vec<&Pod> = cluster.pods().iter().filter(is_meant).collect();
+    let mut ends: Vec<End> = found.iter().map(|pod| End::of(pod)).collect();
+    ends.sort();
+    ends.dedup();
+    let list = |ends: &[End]| ends.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match ends.len() {
+        0 => {
+            let mut all: Vec<End> = cluster.pods().iter().map(End::of).collect();
+            all.sort();
+            all.dedup();
+            bail!("{text:?}: no such workload or pod; there are: {}", list(&all))
+        }
+        1 => Ok(found.into_iter().map(Party::Pod).collect()),
+        _ => bail!("{text:?} may be any of: {}", list(&ends)),
+    }
+}
+
+fn end(party: Party<'_>) -> String {
+    match party {
+        Party::Pod(pod) => End::of(pod).to_string(),
+        Party::Node => "the node".to_owned(),
+        Party::Address(address) => address.to_string(),
+    }
+}
+
+fn tell(connection: &Connection<'_>, explanation: &Explanation<'_>) {
+    let Connection { source, destination, protocol, port } = *connection;
+    let verdict = if explanation.allowed { "allowed" } else { "denied" };
+    say(format_args!("{} => {}:{port}/{protocol} is {verdict}", end(source), end(destination)));
+    for (direction, party, reason) in [
+        ("egress of", source, &explanation.egress),
+        ("ingress of", destination, &explanation.ingress),
+    ] {
+        tell_end(&format!("{direction} {}", end(party)), reason);
+    }
+}
+
+fn tell_end(title: &str, reason: &Reason<'_>) {
+    let words = match reason {
+        Reason::Exempt => "no policy is about a pod and itself or its node",
+        Reason::Outside => "outside the cluster, where no policy decides",
+        Reason::HostNetwork => {
+            "it uses its node's network, where policies are undefined; most engines let it pass"
+        }
+        Reason::Open => "no policy isolates it, so everything is allowed",
+        Reason::AllowedBy(found) => &format!("allowed by policy {}", found.policy),
+        Reason::Denied(_) => "isolated, and no rule allows this",
+    };
+    say(format_args!("  {title}: {words}"));
+    if let Reason::AllowedBy(found) = reason {
+        say(format_args!("    {}", found.peer));
+        say(format_args!("    {}", found.port));
+    }
+    let Reason::Denied(misses) = reason else { return };
+    for Miss { policy, nearest } in misses {
+        if let Some(near) = nearest {
+            say(format_args!("    policy {policy}, nearest at {}:", near.place));
+            for obstacle in &near.obstacles {
+                say(format_args!("      {obstacle}"));
+            }
+        } else {
+            say(format_args!("    policy {policy} has no rule: it allows nothing"));
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Why a connection may be made, or not: the rule that allowed it, or of each policy that isolates
+//! the rule that came nearest, with what kept it from matching.
+
+use std::fmt;
+
+use crate::cluster::{Cluster, Pod};
+use crate::evaluate::{Connection, Decision, evaluate};
+use crate::isolation::{Allowance, Party};
+use crate::policy::{Direction, Namespaces, Peer, Peers, Policy, Port, PortSpec, Ports};
+use crate::selector::{Labels, Selector};
+
+/// Why, at both ends.
+#[derive(Clone, Debug)]
+pub struct Explanation<'a> {
+    /// Whether the connection may be made.
+    pub allowed: bool,
+    /// What the source's policies say of it.
+    pub egress: Reason<'a>,
+    /// What the destination's policies say of it.
+    pub ingress: Reason<'a>,
+}
+
+/// Why one end lets a connection be made, or not.
+#[derive(Clone, Debug)]
+pub enum Reason<'a> {
+    /// Both ends are one pod, or a pod and its node (rules 20 and 21).
+    Exempt,
+    /// This end is an address outside: no policy is about it.
+    Outside,
+    /// This end uses its node's network, where policies are undefined (rule 19).
+    HostNetwork,
+    /// No policy isolates this end.
+    Open,
+    /// This rule allows it.
+    AllowedBy(Match<'a>),
+    /// These policies isolate this end, and none of their rules allows it.
+    Denied(Vec<Miss<'a>>),
+}
+
+/// A rule that allows, and which of its parts.
+#[derive(Clone, Debug)]
+pub struct Match<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// Where in it: `spec.ingress[0]`.
+    pub rule: String,
+    /// The peer that matched, with its path; everyone, where the rule names none.
+    pub peer: String,
+    /// The port that matched, with its path; every port, where the rule names none.
+    pub port: String,
+}
+
+/// A policy that isolates and does not allow.
+#[derive(Clone, Debug)]
+pub struct Miss<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// What came nearest; nothing, where the policy has no rule.
+    pub nearest: Option<Near>,
+}
+
+/// A rule that nearly allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Near {
+    /// The place that came nearest: `spec.ingress[0].from[1]`.
+    pub place: String,
+    /// What kept it from matching, each a sentence.
+    pub obstacles: Vec<String>,
+}
+
+/// Explains what [`evaluate`] decides.
+#[must_use]
+pub fn explain<'a>(cluster: &'a Cluster, connection: &Connection<'_>) -> Explanation<'a> {
+    let verdict = evaluate(cluster, connection);
+    let allowed = verdict.allows();
+    let reason = |decision, direction| End { cluster, connection, direction }.reason(decision);
+    Explanation {
+        allowed,
+        egress: reason(verdict.egress, Direction::Egress),
+        ingress: reason(verdict.ingress, Direction::Ingress),
+    }
+}
+
+/// One end of the connection that is explained.
+struct End<'a, 'c> {
+    cluster: &'a Cluster,
+    connection: &'c Connection<'c>,
+    direction: Direction,
+}
+
+impl<'a> End<'a, '_> {
+    fn reason(&self, decision: Decision<'a>) -> Reason<'a> {
+        let own = match self.direction {
+            Direction::Egress => self.connection.source,
+            Direction::Ingress => self.connection.destination,
+        };
+        match (decision, own) {
+            (Decision::Exempt, _) => Reason::Exempt,
+            (Decision::Open, Party::Pod(pod)) if pod.host_network => Reason::HostNetwork,
+            (Decision::Open, Party::Pod(_)) => Reason::Open,
+            (Decision::Open, _) => Reason::Outside,
+            (Decision::AllowedBy(allowance), _) => Reason::AllowedBy(self.matched(allowance)),
+            (Decision::Denied(policies), _) => {
+                Reason::Denied(policies.into_iter().map(|policy| self.miss(policy)).collect())
+            }
+        }
+    }
+
+    fn peer(&self) -> Party<'_> {
+        match self.direction {
+            Direction::Egress => self.connection.destination,
+            Direction::Ingress => self.connection.source,
+        }
+    }
+
+    fn path(&self, rule: usize) -> String {
+        format!("spec.{}[{rule}]", self.direction)
+    }
+
+    /// `from` or `to`.
+    fn peers_field(&self) -> &'static str {
+        match self.direction {
+            Direction::Ingress => "from",
+            Direction::Egress => "to",
+        }
+    }
+
+    fn matched(&self, Allowance { policy, index, rule }: Allowance<'a>) -> Match<'a> {
+        let path = self.path(index);
+        let peer = match &rule.peers {
+            Peers::Everyone => format!("{path} names no peer: everyone"),
+            Peers::Any(peers) => {
+                let matching = |(_, peer): &(usize, &Peer)| {
+                    peer.matches(self.cluster, &policy.namespace, self.peer())
+                };
+                let found = peers.iter().enumerate().find(matching);
+                found.map_or_else(String::new, |(number, peer)| {
+                    format!("{path}.{}[{number}]: {}", self.peers_field(), Words(peer))
+                })
+            }
+        };
+        let port = match &rule.ports {
+            Ports::Every => format!("{path} names no port: every port"),
+            Ports::Any(ports) => {
+                let found =
+                    ports.iter().enumerate().find(|(_, port)| self.port_obstacle(port).is_none());
+                found.map_or_else(String::new, |(number, port)| {
+                    format!("{path}.ports[{number}]: {}", Words(port))
+                })
+            }
+        };
+        Match { policy, rule: path, peer, port }
+    }
+
+    /// The rule of `policy` with the fewest obstacles; the first of these.
+    fn miss(&self, policy: &'a Policy) -> Miss<'a> {
+        let rules = policy.rules(self.direction).unwrap_or_default().iter().enumerate();
+        let candidates = rules.flat_map(|(index, rule)| {
+            let path = self.path(index);
+            let ports = match &rule.ports {
+                Ports::Every => None,
+                Ports::Any(ports) => self.ports_obstacle(ports),
+            };
+            let peers: Vec<(String, Vec<String>)> = match &rule.peers {
+                Peers::Everyone => vec![(path, Vec::new())],
+                Peers::Any(peers) => peers
+                    .iter()
+                    .enumerate()
+                    .map(|(number, peer)| {
+                        let place = format!("{path}.{}[{number}]", self.peers_field());
+                        (place, self.peer_obstacles(peer, policy))
+                    })
+                    .collect(),
+            };
+            peers.into_iter().map(move |(place, mut obstacles)| {
+                obstacles.extend(ports.clone());
+                Near { place, obstacles }
+            })
+        });
+        Miss { policy, nearest: candidates.min_by_key(|near| near.obstacles.len()) }
+    }
+
+    /// What keeps `peer` from being the other end; nothing, if it is.
+    fn peer_obstacles(&self, peer: &Peer, policy: &Policy) -> Vec<String> {
+        let mut obstacles = Vec::new();
+        match (peer, self.peer()) {
+            (Peer::Block { .. }, Party::Pod(pod)) if pod.addresses.is_empty() => {
+                obstacles.push(format!(
+                    "{} names addresses, and which {pod} will have is not known",
+                    Words(peer)
+                ));
+            }
+            (Peer::Pods { .. }, Party::Address(address)) => {
+                obstacles.push(format!("{} names pods, and {address} is none", Words(peer)));
+            }
+            (Peer::Pods { .. }, Party::Pod(pod)) if pod.host_network => {
+                obstacles.push(format!("{pod} uses its node's network: no selector names it"));
+            }
+            (Peer::Pods { namespaces, pods }, Party::Pod(pod)) => {
+                match namespaces {
+                    Namespaces::OfThePolicy if pod.namespace != policy.namespace => {
+                        obstacles.push(format!(
+                            "without a namespaceSelector it names pods of {} only, and {pod} is in {}",
+                            policy.namespace, pod.namespace
+                        ));
+                    }
+                    Namespaces::OfThePolicy => {}
+                    Namespaces::Matching(selector) => {
+                        let labels = self.cluster.namespace_labels(&pod.namespace);
+                        let none = Labels::new();
+                        let subject = format!("namespace {}", pod.namespace);
+                        let labels = labels.unwrap_or(&none);
+                        obstacles.extend(unmet("namespaceSelector", selector, &subject, labels));
+                    }
+                }
+                obstacles.extend(unmet("podSelector", pods, &pod.to_string(), &pod.labels));
+            }
+            _ if !peer.matches(self.cluster, &policy.namespace, self.peer()) => {
+                obstacles.push(format!("{} does not hold {}", Words(peer), name(self.peer())));
+            }
+            _ => {}
+        }
+        obstacles
+    }
+
+    /// What keeps all of `ports` from being the connection's.
+    fn ports_obstacle(&self, ports: &[Port]) -> Option<String> {
+        let obstacles: Option<Vec<String>> =
+            ports.iter().map(|port| self.port_obstacle(port)).collect();
+        obstacles.map(|obstacles| obstacles.join("; "))
+    }
+
+    fn port_obstacle(&self, port: &Port) -> Option<String> {
+        let Connection { destination, protocol, port: wanted, .. } = *self.connection;
+        if port.protocol != protocol {
+            return Some(format!("{} is another protocol than {protocol}", Words(port)));
+        }
+        match (&port.ports, destination) {
+            (PortSpec::Every, _) => None,
+            (PortSpec::Range(range), _) if range.contains(wanted) => None,
+            (PortSpec::Range(_), _) => Some(format!("{} is not port {wanted}", Words(port))),
+            (PortSpec::Named(wanted_name), Party::Pod(pod)) => {
+                let numbers: Vec<u16> = pod.ports_named(wanted_name, protocol).collect();
+                if numbers.contains(&wanted) {
+                    return None;
+                }
+                Some(match numbers.first() {
+                    None => format!("{pod} has no {protocol} port named {wanted_name}"),
+                    Some(number) => {
+                        format!("the port named {wanted_name} of {pod} is {number}, not {wanted}")
+                    }
+                })
+            }
+            (PortSpec::Named(wanted_name), other) => {
+                Some(format!("{} has no port named {wanted_name}", name(other)))
+            }
+        }
+    }
+}
+
+/// The requirements of `selector` that `labels` do not meet, each a sentence about `subject`.
+fn unmet<'s>(
+    field: &'s str,
+    selector: &'s Selector,
+    subject: &'s str,
+    labels: &'s Labels,
+) -> impl Iterator<Item = String> + use<'s> {
+    let unmet = selector.requirements().iter().filter(|requirement| !requirement.matches(labels));
+    unmet.map(move |requirement| {
+        let key = &requirement.key;
+        let has = match labels.get(key) {
+            Some(value) => format!("has {key}={value}"),
+            None => format!("has no label {key}"),
+        };
+        format!("{field} {requirement} does not match: {subject} {has}")
+    })
+}
+
+fn name(party: Party<'_>) -> String {
+    match party {
+        Party::Pod(pod) => pod_and_addresses(pod),
+        Party::Node => "the node".to_owned(),
+        Party::Address(address) => address.to_string(),
+    }
+}
+
+fn pod_and_addresses(pod: &Pod) -> String {
+    let addresses: Vec<_> = pod.addresses.iter().map(ToString::to_string).collect();
+    if addresses.is_empty() { pod.to_string() } else { format!("{pod} ({})", addresses.join(", ")) }
+}
+
+/// A part of a policy, said in words.
+struct Words<'a, T>(&'a T);
+
+impl fmt::Display for Words<'_, Peer> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Peer::Block { cidr, except } => {
+                write!(out, "ipBlock {cidr}")?;
+                let mut word = " except ";
+                for inner in except {
+                    write!(out, "{word}{inner}")?;
+                    word = ", ";
+                }
+                Ok(())
+            }
+            Peer::Pods { namespaces, pods } => {
+                if let Namespaces::Matching(selector) = namespaces {
+                    write!(out, "namespaceSelector {selector} and ")?;
+                }
+                write!(out, "podSelector {pods}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Words<'_, Port> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.ports {
+            PortSpec::Every => write!(out, "every {} port", self.0.protocol),
+            PortSpec::Range(range) => write!(out, "{} {range}", self.0.protocol),
+            PortSpec::Named(name) => write!(out, "{} {name:?}", self.0.protocol),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "explain_tests.rs"]
+mod tests;
