@@ -1,13 +1,16 @@
 //! The command line.
 //!
 //! - [`check`]: manifests as an API server with strict validation sees them.
+//! - [`diff`]: what another version of the manifests would change.
 //! - [`enforce`]: keeps the policies of one pod in force.
-//! - [`list`]: who may reach whom.
+//! - [`list`]: who may reach whom; [`formats`]: the forms of its answer.
 //! - [`policies`]: `apply`, `delete` and `get`, which speak to a running enforcer.
 //! - [`why`]: whether a connection may be made, and which rule decided.
 
 mod check;
+mod diff;
 mod enforce;
+mod formats;
 mod list;
 mod policies;
 mod why;
@@ -33,6 +36,7 @@ pub(crate) struct Cli {
 enum Command {
     List(list::List),
     Why(why::Why),
+    Diff(diff::Diff),
     Check(check::Check),
     Enforce(enforce::Enforce),
     Apply(policies::Apply),
@@ -55,6 +59,7 @@ impl Cli {
         let result = match self.command {
             Command::List(list) => list.run(),
             Command::Why(why) => why.run(),
+            Command::Diff(diff) => diff.run(),
             Command::Check(check) => check.run(),
             Command::Enforce(enforce) => enforce.run(),
             Command::Apply(apply) => apply.run(),

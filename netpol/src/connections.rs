@@ -63,6 +63,14 @@ impl Connections {
         Self([rest(0), rest(1), rest(2)])
     }
 
+    /// The ranges of ports, in the order of protocol and port.
+    pub fn ranges(&self) -> impl Iterator<Item = (Protocol, PortRange)> {
+        let of = |protocol: Protocol| self.0[protocol as usize].0.iter();
+        Protocol::ALL
+            .into_iter()
+            .flat_map(move |protocol| of(protocol).map(move |range| (protocol, *range)))
+    }
+
     /// Whether it is every connection.
     #[must_use]
     pub fn is_all(&self) -> bool {
@@ -75,7 +83,7 @@ impl Connections {
         self.0.iter().all(|ports| ports.0.is_empty())
     }
 
-    /// Whether this one is in it.
+    /// Whether this port is in it.
     #[must_use]
     pub fn contains(&self, protocol: Protocol, port: u16) -> bool {
         self.0[protocol as usize].0.iter().any(|range| range.contains(port))

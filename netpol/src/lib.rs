@@ -16,7 +16,8 @@
 //! - [`isolation`]: the one place that says what policies mean for a pod.
 //! - [`evaluate`]: may this connection be made, and which rule decided?
 //! - [`explain`]: why not, or by which part of which rule.
-//! - [`connections`], [`connectivity`]: who may reach whom: every permitted pair.
+//! - [`connections`], [`connectivity`]: who may reach whom: every permitted pair;
+//!   [`difference`]: what changes between two versions.
 //! - [`ranges`], [`compile`]: the same decision as the filter of one pod.
 //! - [`kernel`]: that filter as an nftables table, replaced in one netlink transaction.
 //! - [`enforce`]: all of this for one pod with no cluster: `netpol enforce`, `apply`, `delete`.
@@ -28,6 +29,7 @@ pub mod cluster;
 pub mod compile;
 pub mod connections;
 pub mod connectivity;
+pub mod difference;
 pub mod enforce;
 pub mod evaluate;
 pub mod explain;

@@ -75,3 +75,67 @@ fn why_exits_with_what_was_expected_and_names_what_it_cannot_find() {
         assert!(refused.stderr.contains(said), "{}", refused.stderr);
     }
 }
+
+#[test]
+fn a_list_can_be_json_csv_dot_or_mermaid() {
+    let list = |format: &str| {
+        let mut netpol = Command::new(program("netpol"));
+        let paths = ["manifests/hello-app", "manifests/network-policy.yaml"];
+        run(netpol.args(["list", "-o", format]).args(paths), "").ok()
+    };
+    let (client, server) =
+        ("default/hello-client-allowed[Deployment]", "default/hello-server[Deployment]");
+    let pairs = list("text").lines().count();
+    let json: serde_json::Value = serde_json::from_str(&list("json")).unwrap();
+    let is_pair = |pair: &&serde_json::Value| {
+        pair["source"] == client && pair["destination"] == server && pair["all"] == true
+    };
+    assert_eq!(json.as_array().unwrap().len(), pairs);
+    assert_eq!(json.as_array().unwrap().iter().filter(is_pair).count(), 1);
+    let csv = list("csv");
+    assert_eq!(csv.lines().count(), pairs + 1);
+    assert!(csv.contains(&format!("{client},{server},\"All Connections\"\n")), "{csv}");
+    let dot = list("dot");
+    assert!(
+        dot.contains(&format!("\"{client}\" -> \"{server}\" [label=\"All Connections\"]")),
+        "{dot}"
+    );
+    let mermaid = list("mermaid");
+    assert!(mermaid.starts_with("flowchart LR\n"), "{mermaid}");
+    assert_eq!(mermaid.matches("-->").count(), pairs);
+}
+
+#[test]
+fn diff_shows_what_is_gained_and_lost_and_fails_for_what_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |name: &str, policy: &str| {
+        let to = folder.path().join(name);
+        std::fs::create_dir(&to).unwrap();
+        for file in ["hello-app/hello-client.yaml", "hello-app/hello-server.yaml", policy] {
+            let from = end_to_end::repository().join("manifests").join(file);
+            let name = from.file_name().unwrap().to_owned();
+            std::fs::copy(from, to.join(name)).unwrap();
+        }
+        to
+    };
+    let open = copy("open", "hello-app/hello-client.yaml");
+    let closed = copy("closed", "network-policy.yaml");
+    let diff = |old: &std::path::Path, new: &std::path::Path, fail_on: &str| {
+        let mut netpol = Command::new(program("netpol"));
+        run(netpol.arg("diff").arg(old).arg(new).args(["--fail-on", fail_on]), "")
+    };
+    let closing = diff(&open, &closed, "gained").ok();
+    assert_eq!(
+        closing,
+        "- 0.0.0.0-255.255.255.255[External] => default/hello-server[Deployment] : All Connections\n\
+         - default/hello-client-blocked[Deployment] => default/hello-server[Deployment] : All Connections\n"
+    );
+    let opening = diff(&closed, &open, "gained");
+    assert_eq!(opening.status.code(), Some(1));
+    assert_eq!(opening.stdout, closing.replace("- ", "+ "));
+    assert!(opening.stderr.contains("2 gained, 0 lost"), "{}", opening.stderr);
+    for (fail_on, code) in [("lost", 1), ("any", 1), ("never", 0)] {
+        assert_eq!(diff(&open, &closed, fail_on).status.code(), Some(code), "{fail_on}");
+    }
+    assert_eq!(diff(&closed, &closed, "any").ok(), "");
+}

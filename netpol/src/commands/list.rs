@@ -7,6 +7,7 @@ use clap::Args;
 use netpol::connectivity::connectivity;
 use netpol::read::{Input, manifests};
 
+use super::formats::Format;
 use super::{Failure, say_error};
 
 /// List who may reach whom: a line for each permitted pair
@@ -20,6 +21,10 @@ pub(super) struct List {
     /// Files, folders, or - for standard input; NAMESPACE=PATH for what names no namespace
     #[arg(required = true, value_name = "[NAMESPACE=]PATH")]
     paths: Vec<OsString>,
+
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
 }
 
 impl List {
@@ -35,12 +40,8 @@ impl List {
             ));
         }
         let mut out = BufWriter::new(std::io::stdout().lock());
-        for ((source, destination), connections) in connectivity(&manifests.cluster) {
-            if writeln!(out, "{source} => {destination} : {connections}").is_err() {
-                // A reader that has gone away has seen enough.
-                break;
-            }
-        }
+        // A reader that has gone away has seen enough.
+        let _ = self.output.write(&connectivity(&manifests.cluster), &mut out);
         let _ = out.flush();
         Ok(())
     }

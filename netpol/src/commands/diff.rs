@@ -1,0 +1,86 @@
+//! `netpol diff`.
+
+use std::ffi::OsString;
+
+use anyhow::anyhow;
+use clap::{Args, ValueEnum};
+use netpol::connectivity::connectivity;
+use netpol::difference::{Pairs, gained};
+use netpol::read::{Input, manifests};
+
+use super::{Failure, say, say_error};
+
+/// Show the connections that another version of the manifests permits, or no longer permits
+///
+/// A line begins with + for what is gained and with - for what is lost. Exits 1 if something is
+/// gained, so that a change that opens more than before stops a pipeline.
+///
+/// Example: netpol diff old/ new/
+#[derive(Debug, Args)]
+pub(super) struct Diff {
+    /// File or folder of the version before
+    old: OsString,
+
+    /// File or folder of the version after
+    new: OsString,
+
+    /// What to exit 1 for
+    #[arg(long, value_enum, default_value_t)]
+    fail_on: FailOn,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// A connection that is permitted now and was not
+    #[default]
+    Gained,
+    /// A connection that was permitted and is not now
+    Lost,
+    /// Either
+    Any,
+    /// Nothing
+    Never,
+}
+
+impl Diff {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let old = read(self.old)?;
+        let new = read(self.new)?;
+        let (gained, lost) = (gained(&old, &new), gained(&new, &old));
+        let mut lines: Vec<_> = lines("+", &gained).chain(lines("-", &lost)).collect();
+        // By pair, so that what changes for one stands together.
+        lines.sort_by(|(_, one), (_, other)| one.cmp(other));
+        for (sign, line) in &lines {
+            say(format_args!("{sign} {line}"));
+        }
+        let fails = match self.fail_on {
+            FailOn::Gained => !gained.is_empty(),
+            FailOn::Lost => !lost.is_empty(),
+            FailOn::Any => !lines.is_empty(),
+            FailOn::Never => false,
+        };
+        if fails {
+            let (gained, lost) = (gained.len(), lost.len());
+            return Err(anyhow!("{gained} gained, {lost} lost").into());
+        }
+        Ok(())
+    }
+}
+
+fn read(path: OsString) -> Result<Pairs, Failure> {
+    let input = Input::from(path);
+    let manifests = manifests(&[input], std::io::stdin().lock()).map_err(Failure::BadInput)?;
+    for refusal in &manifests.refusals {
+        say_error(&format_args!("warning: {refusal}"));
+    }
+    Ok(connectivity(&manifests.cluster))
+}
+
+fn lines<'a>(
+    sign: &'static str,
+    pairs: &'a Pairs,
+) -> impl Iterator<Item = (&'static str, String)> + use<'a> {
+    pairs.iter().map(move |((source, destination), connections)| {
+        (sign, format!("{source} => {destination} : {connections}"))
+    })
+}

@@ -1,0 +1,185 @@
+//! What another version of the manifests would change: connections gained and lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::connections::Connections;
+use crate::connectivity::End;
+
+/// Every permitted pair, as [`crate::connectivity::connectivity`] finds them.
+pub type Pairs = BTreeMap<(End, End), Connections>;
+
+/// The connections that `new` permits and `old` does not: for what is lost, the other way round.
+#[must_use]
+pub fn gained(old: &Pairs, new: &Pairs) -> Pairs {
+    let (old, new) = (Cut::of(old), Cut::of(new));
+    let mut gained = Pairs::new();
+    for (pair, connections) in &new.inside {
+        let before = old.inside.get(pair);
+        let more = before.map_or_else(|| connections.clone(), |old| connections.difference(old));
+        if !more.is_none() {
+            gained.insert(pair.clone(), more);
+        }
+    }
+    for (place, ranges) in &new.outside {
+        let before = old.outside.get(place).map_or(&[][..], Vec::as_slice);
+        for (first, last, more) in difference(before, ranges) {
+            let outside = End::External(place.address(first), place.address(last));
+            let pair = match place.way {
+                Way::In => (outside, place.workload.clone()),
+                Way::Out => (place.workload.clone(), outside),
+            };
+            gained.insert(pair, more);
+        }
+    }
+    gained
+}
+
+/// A range of addresses as numbers, and what passes.
+type Range = (u128, u128, Connections);
+
+/// Pairs within the cluster, and those with what is outside by the workload that they are of.
+#[derive(Default)]
+struct Cut {
+    inside: Pairs,
+    outside: BTreeMap<Place, Vec<Range>>,
+}
+
+/// A workload, a direction and a family of addresses.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    workload: End,
+    way: Way,
+    is_v6: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    In,
+    Out,
+}
+
+impl Place {
+    fn address(&self, number: u128) -> IpAddr {
+        if self.is_v6 {
+            IpAddr::V6(number.into())
+        } else {
+            #[expect(clippy::cast_possible_truncation, reason = "made from 32 bits")]
+            IpAddr::V4((number as u32).into())
+        }
+    }
+}
+
+impl Cut {
+    fn of(pairs: &Pairs) -> Self {
+        let mut cut = Self::default();
+        for ((source, destination), connections) in pairs {
+            let (workload, way, range) = match (source, destination) {
+                (End::External(first, last), workload) => (workload, Way::In, (first, last)),
+                (workload, End::External(first, last)) => (workload, Way::Out, (first, last)),
+                _ => {
+                    let pair = (source.clone(), destination.clone());
+                    cut.inside.insert(pair, connections.clone());
+                    continue;
+                }
+            };
+            let (first, last) = range;
+            let place = Place { workload: workload.clone(), way, is_v6: first.is_ipv6() };
+            let range = (number(*first), number(*last), connections.clone());
+            cut.outside.entry(place).or_default().push(range);
+        }
+        cut
+    }
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(u32::from(address)),
+        IpAddr::V6(address) => u128::from(address),
+    }
+}
+
+/// What `new` has and `old` has not, cut where either changes, and joined where that is the same.
+fn difference(old: &[Range], new: &[Range]) -> Vec<Range> {
+    let cuts: BTreeSet<u128> = old
+        .iter()
+        .chain(new)
+        .flat_map(|(first, last, _)| [Some(*first), last.checked_add(1)])
+        .flatten()
+        .collect();
+    let cuts: Vec<u128> = cuts.into_iter().collect();
+    let at = |ranges: &[Range], number: u128| {
+        let holding = ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&number));
+        holding.map_or_else(Connections::none, |(_, _, connections)| connections.clone())
+    };
+    let mut pieces: Vec<Range> = Vec::new();
+    for (index, first) in cuts.iter().enumerate() {
+        let more = at(new, *first).difference(&at(old, *first));
+        if more.is_none() {
+            continue;
+        }
+        let last = cuts.get(index + 1).map_or(u128::MAX, |next| next - 1);
+        match pieces.last_mut() {
+            Some((_, end, same)) if *end + 1 == *first && *same == more => *end = last,
+            _ => pieces.push((*first, last, more)),
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connectivity::connectivity;
+    use crate::read::{Input, manifests};
+
+    const PODS: &str = "kind: Pod\nmetadata: {name: a, labels: {app: a}}\n---\n\
+        kind: Pod\nmetadata: {name: b, labels: {app: b}}\n---\n";
+
+    fn pairs(spec: &str) -> Pairs {
+        let policy = format!("{PODS}kind: NetworkPolicy\nmetadata: {{name: p}}\nspec: {spec}\n");
+        connectivity(&manifests(&[Input::new("-")], policy.as_bytes()).unwrap().cluster)
+    }
+
+    fn lines(pairs: &Pairs) -> Vec<String> {
+        pairs.iter().map(|((from, to), what)| format!("{from} => {to} : {what}")).collect()
+    }
+
+    fn into_a(rule: &str) -> Pairs {
+        pairs(&format!(
+            "{{podSelector: {{matchLabels: {{app: a}}}}, policyTypes: [Ingress], ingress: [{rule}]}}"
+        ))
+    }
+
+    #[test]
+    fn the_same_is_no_difference_however_it_is_cut() {
+        let one = into_a("{from: [{ipBlock: {cidr: 10.0.0.0/8}}]}");
+        let other =
+            into_a("{from: [{ipBlock: {cidr: 10.0.0.0/9}}, {ipBlock: {cidr: 10.128.0.0/9}}]}");
+        assert_eq!(lines(&gained(&one, &other)), Vec::<String>::new());
+        assert_eq!(lines(&gained(&one, &one)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn only_the_ports_that_are_new_are_gained() {
+        let old = into_a("{from: [{podSelector: {}}], ports: [{port: 80}, {port: 90}]}");
+        let new = into_a("{from: [{podSelector: {}}], ports: [{port: 80, endPort: 85}]}");
+        assert_eq!(lines(&gained(&old, &new)), ["default/b[Pod] => default/a[Pod] : TCP 81-85"]);
+        assert_eq!(lines(&gained(&new, &old)), ["default/b[Pod] => default/a[Pod] : TCP 90"]);
+    }
+
+    #[test]
+    fn only_the_addresses_that_are_new_are_gained() {
+        let old = into_a("{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}]}");
+        let new = into_a("{from: [{ipBlock: {cidr: 10.0.0.0/7}}, {ipBlock: {cidr: 'fd00::/16'}}]}");
+        assert_eq!(
+            lines(&gained(&old, &new)),
+            [
+                "10.1.0.0-10.1.255.255[External] => default/a[Pod] : All Connections",
+                "11.0.0.0-11.255.255.255[External] => default/a[Pod] : All Connections",
+                "fd00::-fd00:ffff:ffff:ffff:ffff:ffff:ffff:ffff[External] => default/a[Pod] : All Connections",
+            ]
+        );
+        assert!(gained(&new, &old).is_empty());
+    }
+}
