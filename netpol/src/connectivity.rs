@@ -272,8 +272,7 @@ mod tests {
         let lines = list(&(pod("web-1", owner) + &pod("web-2", owner)));
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines.iter().all(|line| line.contains("default/web[ReplicaSet]")), "{lines:?}");
-        let mirrored =
-            ", ownerReferences: [{apiVersion: v1, kind: Node, name: n, uid: u, controller: true}]";
+        let mirrored = ", ownerReferences: [{apiVersion: v1, kind: Node, name: node1, uid: u, controller: true}]";
         assert!(list(&pod("static", mirrored))[0].contains("default/static[Pod]"));
     }
 

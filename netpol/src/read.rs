@@ -1,6 +1,7 @@
 //! Manifests, read strictly: what the API server would refuse, or silently drop, is a finding.
 
 pub mod document;
+mod scalar;
 pub mod strict;
 mod tracked;
 
@@ -122,6 +123,17 @@ pub fn valid_manifests(inputs: &[Input], stdin: impl Read) -> Result<Manifests, 
     }
 }
 
+/// The version of the API that has the kinds which are read.
+fn api_version(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "Namespace" | "Pod" | "ReplicationController" => "v1",
+        "NetworkPolicy" => "networking.k8s.io/v1",
+        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" => "apps/v1",
+        "Job" | "CronJob" => "batch/v1",
+        _ => return None,
+    })
+}
+
 #[derive(Default)]
 struct Reader {
     manifests: Manifests,
@@ -203,6 +215,9 @@ impl Reader {
             }
             return;
         }
+        if !self.is_of_the_api(source, kind, kind_of_list) {
+            return;
+        }
         let mut document;
         let mut source = Source { ..*source };
         if self.lacks_namespace(kind, value) {
@@ -243,6 +258,44 @@ impl Reader {
                 self.workload::<core::v1::ReplicationController>(source, kind, "/spec/template");
             }
             other => *self.manifests.skipped.entry(other.to_owned()).or_default() += 1,
+        }
+    }
+
+    /// Whether the object is of the version of its kind that is read. One of another group is of another
+    /// kind, as Calico's own NetworkPolicy; an old version is a finding.
+    fn is_of_the_api(
+        &mut self,
+        source: &Source<'_>,
+        kind: &str,
+        kind_of_list: Option<&str>,
+    ) -> bool {
+        let Some(expected) = api_version(kind) else { return true };
+        let value = &source.document.value;
+        let group =
+            |version: &str| version.split_once('/').map_or("", |(group, _)| group).to_owned();
+        match value["apiVersion"].as_str() {
+            Some(version) if version == expected => true,
+            Some(version)
+                if group(version) == group(expected) || group(version) == "extensions" =>
+            {
+                let line = source.document.line("apiVersion");
+                let message =
+                    format!("apiVersion: {version} is not served; {kind} is of {expected}");
+                self.find(source.file, line, message);
+                false
+            }
+            Some(version) => {
+                let kind = format!("{kind}.{}", group(version));
+                *self.manifests.skipped.entry(kind).or_default() += 1;
+                false
+            }
+            None => {
+                if kind_of_list != Some(kind) {
+                    let message = format!("apiVersion: Required value: {expected} for {kind}");
+                    self.refuse(source.file, source.document.line(""), message);
+                }
+                true
+            }
         }
     }
 
@@ -371,12 +424,12 @@ mod tests {
 
     #[test]
     fn an_invalid_value_is_found_with_its_line() {
-        let text = "kind: NetworkPolicy\nmetadata: {name: p}\nspec:\n  ingress:\n    - ports:\n        - port: 0\n";
+        let text = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec:\n  ingress:\n    - ports:\n        - port: 0\n";
         let findings = read(text).unwrap_err();
         assert_eq!(
             findings,
             [
-                "-:6: spec.ingress[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"
+                "-:7: spec.ingress[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"
             ]
         );
     }
@@ -426,14 +479,23 @@ mod tests {
 
     #[test]
     fn what_is_clear_although_the_api_server_refuses_it_is_told_and_used() {
-        let text = "kind: NetworkPolicy\nmetadata: {name: under_score}\nspec: {podSelector: {}}\nstatus: {}\n";
+        let text = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: under_score}\nspec: {podSelector: {}}\nstatus: {}\n";
         let manifests = read(text).unwrap();
         assert_eq!(manifests.cluster.policies().len(), 1);
         let told: Vec<_> = manifests.refusals.iter().map(ToString::to_string).collect();
-        assert!(told[0].starts_with("-:4: status: unknown field"), "{told:?}");
-        assert!(told[1].starts_with("-:2: metadata.name: Invalid value"), "{told:?}");
+        assert!(told[0].starts_with("-:5: status: unknown field"), "{told:?}");
+        assert!(told[1].starts_with("-:3: metadata.name: Invalid value"), "{told:?}");
         assert!(valid_manifests(&[Input::new("-")], text.as_bytes()).is_err());
         assert!(read(&text.replace("under_score", "''")).is_err());
+    }
+
+    #[test]
+    fn a_kind_of_another_group_is_another_kind() {
+        let text = "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: {order: 1}\n";
+        let manifests = read(text).unwrap();
+        let calicos = ("NetworkPolicy.projectcalico.org".to_owned(), 1);
+        assert_eq!(manifests.skipped, BTreeMap::from([calicos]));
+        assert!(manifests.cluster.policies().is_empty());
     }
 
     #[test]

@@ -85,11 +85,18 @@ impl Errors {
 
 fn metadata(metadata: &ObjectMeta) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    match metadata.name.as_deref() {
-        None | Some("") => {
+    match (metadata.name.as_deref(), metadata.generate_name.as_deref()) {
+        (None | Some(""), Some(prefix)) if !prefix.is_empty() => {
+            // A hyphen at the end is followed by what the API server makes up.
+            let shown = prefix.strip_suffix('-').map(|prefix| format!("{prefix}a"));
+            let invalid = |fault| FieldError::invalid("metadata.generateName", prefix, fault);
+            let name = shown.as_deref().unwrap_or(prefix);
+            errors.extend(names::dns_subdomain(name).into_iter().map(invalid));
+        }
+        (None | Some(""), _) => {
             errors.push(FieldError::required("metadata.name", "name or generateName is required"));
         }
-        Some(name) => {
+        (Some(name), _) => {
             let invalid = |fault| FieldError::invalid("metadata.name", name, fault);
             errors.extend(names::dns_subdomain(name).into_iter().map(invalid));
         }
@@ -100,6 +107,10 @@ fn metadata(metadata: &ObjectMeta) -> Vec<FieldError> {
     }
     if let Some(labels) = &metadata.labels {
         errors.extend(names::labels("metadata.labels", labels));
+    }
+    for key in metadata.annotations.iter().flat_map(|annotations| annotations.keys()) {
+        let invalid = |fault| FieldError::invalid("metadata.annotations", key.as_str(), fault);
+        errors.extend(names::label_key(&key.to_lowercase()).into_iter().map(invalid));
     }
     errors
 }

@@ -137,7 +137,11 @@ fn bad_input_changes_nothing_and_says_where_it_is() {
     for (input, code, said) in [
         (format!("{good}---\n{typo}"), 2, "unknown field, did you mean \"podSelector\"?"),
         (good.replace("Ingress", "Both"), 2, "spec.policyTypes[0]: Unsupported value: \"Both\""),
-        ("kind: Pod\nmetadata: {name: a}\n".to_owned(), 2, "takes only NetworkPolicies"),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n".to_owned(),
+            2,
+            "takes only NetworkPolicies",
+        ),
         (String::new(), 2, "no NetworkPolicy is there"),
     ] {
         let refused = place.netpol(&["apply", "-f", "-"], &input);

@@ -14,12 +14,12 @@ fn the_demos_manifests_have_no_findings() {
 
 #[test]
 fn findings_are_one_line_each_with_their_place_and_exit_code_2() {
-    let manifest = "kind: NetworkPolicy\nmetadata: {name: p}\nspec:\n  podSelecter: {}\n  policyTypes: [Ingres]\n";
+    let manifest = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec:\n  podSelecter: {}\n  policyTypes: [Ingres]\n";
     let output = run(Command::new(program("netpol")).args(["check", "-"]), manifest);
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         output.stderr,
-        "-:4: spec.podSelecter: unknown field, did you mean \"podSelector\"?\n"
+        "-:5: spec.podSelecter: unknown field, did you mean \"podSelector\"?\n"
     );
     assert_eq!(output.stdout, "");
 }

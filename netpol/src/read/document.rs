@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use serde_saphyr::{Options, Spanned, from_multiple_with_options};
+use serde_saphyr::{Location, Options, Spanned, from_multiple_with_options};
+
+use super::scalar;
 
 /// A document: its value, and where its fields stand.
 #[derive(Clone, Debug, Default)]
@@ -20,13 +22,10 @@ impl Document {
     /// line is that of the text, where one is known.
     pub fn read_all(text: &str) -> Result<Vec<Self>, (Option<u64>, String)> {
         let mut options = Options::default();
-        // Its own idea of YAML 1.1 takes `y` for true; see `kubernetes_boolean`.
+        // What a word means is for `scalar::resolve` to say.
         options.strict_booleans = true;
-        let nodes: Vec<Node> = from_multiple_with_options(text, options).map_err(|error| {
-            let message = error.to_string();
-            let first = message.lines().next().unwrap_or_default().to_owned();
-            (error.location().map(|place| place.line()), first)
-        })?;
+        let nodes: Vec<Node> = from_multiple_with_options(text, options)
+            .map_err(|error| (error.location().map(|place| place.line()), sentence(&error)))?;
         Ok(nodes.into_iter().map(|node| Self::from_node(text, node)).collect())
     }
 
@@ -65,10 +64,7 @@ impl Document {
 
     fn take(&mut self, text: &str, path: String, node: Node) -> Value {
         match node.content {
-            Content::Scalar(Value::String(word)) if node.is_plain(text) => {
-                kubernetes_boolean(&word).map_or(Value::String(word), Value::Bool)
-            }
-            Content::Scalar(value) => value,
+            Content::Scalar(value) => plain(text, node.place).map_or(value, scalar::resolve),
             Content::Sequence(elements) => {
                 let place = |index| format!("{path}[{index}]");
                 let elements = elements.into_iter().enumerate().map(|(index, node)| {
@@ -79,9 +75,10 @@ impl Document {
             }
             Content::Mapping(fields) => {
                 let mut object = Map::new();
-                for (key, line, node) in fields {
+                for (key, place, node) in fields {
+                    let key = plain(text, place).map_or(key, scalar::resolve_key);
                     let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                    self.lines.insert(path.clone(), line);
+                    self.lines.insert(path.clone(), place.line());
                     let value = self.take(text, path, node);
                     object.insert(key, value);
                 }
@@ -91,48 +88,49 @@ impl Document {
     }
 }
 
-/// A value and the line that it begins on.
+/// What the parser says, without its place, which is told otherwise, and its advice to programmers.
+fn sentence(error: &serde_saphyr::Error) -> String {
+    let message = error.to_string();
+    let first = message.lines().next().unwrap_or_default();
+    let first = match first.strip_prefix("error: line ").and_then(|rest| rest.split_once(": ")) {
+        Some((_, rest)) => rest,
+        None => first,
+    };
+    first.split(", set DuplicateKeyPolicy").next().unwrap_or(first).to_owned()
+}
+
+/// The text at `place`, if it is a scalar without quotes (and without a tag) on one line.
+fn plain(text: &str, place: Location) -> Option<&str> {
+    let span = place.span();
+    let start = usize::try_from(span.byte_offset()?).ok()?;
+    let end = start.checked_add(usize::try_from(span.byte_len()?).ok()?)?;
+    let word = text.get(start..end)?.trim();
+    let quoted = word.starts_with(['"', '\'', '|', '>', '&', '*']) || word.contains('\n');
+    // A tag, or the head of a block of text, says that it is no plain scalar.
+    let line = text[..start].trim_end().lines().next_back().unwrap_or_default();
+    let before = line.split(" #").next().and_then(|line| line.split_whitespace().next_back());
+    let announced = before.is_some_and(|token| token.starts_with(['!', '|', '>']));
+    (!quoted && !announced).then_some(word)
+}
+
+/// A value, the line that it is used on, and the place where it is written.
 struct Node {
     line: u64,
-    start: Option<u64>,
+    place: Location,
     content: Content,
-}
-
-impl Node {
-    /// Whether it is written without quotes.
-    fn is_plain(&self, text: &str) -> bool {
-        let start = self.start.and_then(|start| usize::try_from(start).ok());
-        let first = start.and_then(|start| text.as_bytes().get(start));
-        first.is_some_and(|byte| !b"\"'|>".contains(byte))
-    }
-}
-
-/// The words that Kubernetes' YAML takes for a boolean besides `true` and `false`; of those of
-/// YAML 1.1, `y` and `n` are none of them (`go.yaml.in/yaml/v2/resolve.go`).
-fn kubernetes_boolean(word: &str) -> Option<bool> {
-    match word {
-        "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
-        "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
-        _ => None,
-    }
 }
 
 enum Content {
     Scalar(Value),
     Sequence(Vec<Node>),
-    /// Key, the key's line, value.
-    Mapping(Vec<(String, u64, Node)>),
+    /// Key, where it is written, value.
+    Mapping(Vec<(String, Location, Node)>),
 }
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Content>::deserialize(deserializer)?;
-        let place = spanned.defined;
-        Ok(Self {
-            line: spanned.referenced.line(),
-            start: place.span().byte_offset(),
-            content: spanned.value,
-        })
+        Ok(Self { line: spanned.referenced.line(), place: spanned.defined, content: spanned.value })
     }
 }
 
@@ -196,7 +194,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
         let mut fields = Vec::new();
         while let Some(key) = mapping.next_key::<Spanned<String>>()? {
             let value = mapping.next_value()?;
-            fields.push((key.value, key.referenced.line(), value));
+            fields.push((key.value, key.referenced, value));
         }
         Ok(Content::Mapping(fields))
     }
@@ -213,7 +211,7 @@ kind: A
 spec:
   list:
     - one: 1
-      two: [x, y]
+      two: [x, z]
     - three: null
 ---
 kind: B
@@ -225,7 +223,7 @@ text: \"yes\"
     fn documents_are_read_with_the_lines_of_their_fields() {
         let documents = Document::read_all(TEXT).unwrap();
         assert_eq!(documents.len(), 2);
-        let list = json!([{"one": 1, "two": ["x", "y"]}, {"three": null}]);
+        let list = json!([{"one": 1, "two": ["x", "z"]}, {"three": null}]);
         assert_eq!(documents[0].value, json!({"kind": "A", "spec": {"list": list}}));
         // As Kubernetes reads YAML: the booleans of YAML 1.1.
         assert_eq!(documents[1].value, json!({"kind": "B", "flag": true, "text": "yes"}));
@@ -235,6 +233,15 @@ text: \"yes\"
             assert_eq!(documents[0].line(path), Some(line), "{path}");
         }
         assert_eq!(documents[1].line("text"), Some(11));
+    }
+
+    #[test]
+    fn words_without_quotes_are_read_as_kubernetes_does_wherever_they_stand() {
+        let text = "é: ü # ö\n1: [y, 010, 'n', \"1\", !!str 1, &x yes, *x]\nlong: a\n  b\n---\nno: >- # a block\n  on\n";
+        let documents = Document::read_all(text).unwrap();
+        let list = json!([true, 8, "n", "1", "1", true, true]);
+        assert_eq!(documents[0].value, json!({"é": "ü", "1": list, "long": "a b"}));
+        assert_eq!(documents[1].value, json!({"false": "on"}));
     }
 
     #[test]
@@ -248,7 +255,7 @@ text: \"yes\"
     fn duplicate_keys_and_broken_yaml_are_errors_with_their_line() {
         let (line, message) = Document::read_all("a: 1\nb: 2\na: 3\n").unwrap_err();
         assert_eq!(line, Some(3), "{message}");
-        assert!(message.contains("duplicate"), "{message}");
+        assert_eq!(message, "duplicate mapping key: a");
         assert!(Document::read_all("a: [\n").is_err());
     }
 

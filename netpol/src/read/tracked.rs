@@ -109,7 +109,25 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.visit(fields, visitor)
+        match self.value {
+            // As with all of the below, Go reads null as the type's zero.
+            Value::Null => visitor.visit_map(NoFields),
+            _ => self.visit(fields, visitor),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.value {
+            Value::Null => visitor.visit_map(NoFields),
+            _ => self.visit(&[], visitor),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.value {
+            Value::Null => visitor.visit_borrowed_str(""),
+            _ => self.visit(&[], visitor),
+        }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -145,8 +163,23 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
-        unit unit_struct seq tuple tuple_struct map identifier
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str bytes byte_buf
+        unit unit_struct seq tuple tuple_struct identifier
+    }
+}
+
+/// The fields of an object that is null.
+struct NoFields;
+
+impl<'de> MapAccess<'de> for NoFields {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, _: K) -> Result<Option<K::Value>, Error> {
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, _: V) -> Result<V::Value, Error> {
+        Err(Error::custom("there is no value without a key"))
     }
 }
 
