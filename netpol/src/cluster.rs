@@ -71,7 +71,7 @@ impl Workload {
 }
 
 /// A container port that has a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NamedPort {
     /// The name.
     pub name: String,
@@ -128,6 +128,27 @@ impl Cluster {
     #[must_use]
     pub fn pod(&self, namespace: &str, name: &str) -> Option<&Pod> {
         self.pods.iter().find(|pod| pod.namespace == namespace && pod.name == name)
+    }
+}
+
+/// The pods of each namespace, as numbers: their places in a list.
+#[derive(Debug, Default)]
+pub struct PodsByNamespace<'a>(BTreeMap<&'a str, Vec<(usize, &'a Pod)>>);
+
+impl<'a> PodsByNamespace<'a> {
+    /// Those of `pods`.
+    #[must_use]
+    pub fn new(pods: &[&'a Pod]) -> Self {
+        let mut namespaces: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        for (index, pod) in pods.iter().enumerate() {
+            namespaces.entry(&pod.namespace).or_default().push((index, *pod));
+        }
+        Self(namespaces)
+    }
+
+    /// Each namespace that has pods, and these with their places.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &[(usize, &'a Pod)])> {
+        self.0.iter().map(|(namespace, pods)| (*namespace, pods.as_slice()))
     }
 }
 

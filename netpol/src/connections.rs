@@ -197,6 +197,21 @@ mod tests {
     }
 
     #[test]
+    fn a_set_knows_what_is_in_it() {
+        let some = connections(&[(Tcp, 80, 90), (Udp, 53, 53)]);
+        let ranges = [(Tcp, 80, 90), (Udp, 53, 53)]
+            .map(|(protocol, first, last)| (protocol, PortRange { first, last }));
+        assert_eq!(some.ranges().collect::<Vec<_>>(), ranges);
+        assert!(some.contains(Tcp, 80) && some.contains(Tcp, 90) && some.contains(Udp, 53));
+        assert!(!some.contains(Tcp, 91) && !some.contains(Udp, 80) && !some.contains(Sctp, 80));
+        let mut more = some.clone();
+        more.extend(&connections(&[(Tcp, 91, 91), (Sctp, 1, 1)]));
+        assert_eq!(more.to_string(), "SCTP 1,TCP 80-91,UDP 53");
+        more.add_protocol(Udp);
+        assert_eq!(more.to_string(), "SCTP 1,TCP 80-91,UDP 1-65535");
+    }
+
+    #[test]
     fn intersection_and_difference_cut_ranges() {
         let one = connections(&[(Tcp, 80, 100), (Tcp, 200, 300), (Udp, 53, 53)]);
         let other = connections(&[(Tcp, 90, 210), (Tcp, 250, 250)]);

@@ -1,14 +1,22 @@
 //! Who may reach whom: every permitted pair of workloads, and of a workload and the addresses
 //! outside.
+//!
+//! The work grows with the answer: pods that the same rules are about share one [`Filter`], which has
+//! the pods that it lets through and no others; sets of connections are numbers, so that to join or
+//! to meet two of them is to look it up.
 
-use std::collections::BTreeMap;
+mod external;
+mod interned;
+
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
-
-use crate::cluster::{Cluster, Pod, Workload};
+use self::external::ranges;
+use self::interned::{ALL, Id, Interned, NONE};
+use crate::cluster::{Cluster, Pod, PodsByNamespace, Workload};
 use crate::connections::Connections;
+use crate::difference::Pairs;
 use crate::isolation::{Allowance, Block, Isolation};
 use crate::policy::Direction;
 
@@ -38,50 +46,6 @@ impl fmt::Display for End {
     }
 }
 
-/// Every permitted pair and what may pass between the two, sorted by source and destination.
-///
-/// Pods of one workload are one end. Blocks of addresses are of what is outside the cluster: no
-/// pod is listed for one (rule 18), nor a workload for itself. A pod on its node's network, for
-/// which policies are undefined (rule 19), is listed as if it had one of its own.
-#[must_use]
-pub fn connectivity(cluster: &Cluster) -> BTreeMap<(End, End), Connections> {
-    let mut cluster = cluster.clone();
-    cluster.pods_mut().iter_mut().for_each(|pod| pod.host_network = false);
-    let cluster = &cluster;
-    let pods = cluster.pods();
-    let ends: Vec<End> = pods.iter().map(End::of).collect();
-    let filters: Vec<[Filter; 2]> =
-        pods.iter().map(|pod| Direction::BOTH.map(|way| Filter::of(cluster, pod, way))).collect();
-    let mut pairs = BTreeMap::new();
-    let mut add = |source: &End, destination: &End, connections: Connections| {
-        if !connections.is_none() {
-            let pair = (source.clone(), destination.clone());
-            pairs.entry(pair).or_insert_with(Connections::none).extend(&connections);
-        }
-    };
-    for (source, [_, egress]) in filters.iter().enumerate() {
-        for (destination, [ingress, _]) in filters.iter().enumerate() {
-            if ends[source] == ends[destination] {
-                continue;
-            }
-            let out = egress.connections(destination, &pods[destination]);
-            if !out.is_none() {
-                let both = out.intersection(&ingress.connections(source, &pods[destination]));
-                add(&ends[source], &ends[destination], both);
-            }
-        }
-    }
-    for (index, [ingress, egress]) in filters.iter().enumerate() {
-        for (range, connections) in ingress.external(Some(&pods[index])) {
-            add(&range, &ends[index], connections);
-        }
-        for (range, connections) in egress.external(None) {
-            add(&ends[index], &range, connections);
-        }
-    }
-    pairs
-}
-
 impl End {
     /// The workload that `pod` is of.
     #[must_use]
@@ -90,116 +54,263 @@ impl End {
     }
 }
 
-/// What one direction of a pod lets through.
-enum Filter<'a> {
-    Open,
-    /// The rules, each with a bit for every pod that it selects.
-    Only(Vec<(Allowance<'a>, Vec<u64>)>),
+/// Every permitted pair and what may pass between the two.
+#[must_use]
+pub fn connectivity(cluster: &Cluster) -> Pairs {
+    let mut pairs = Pairs::new();
+    each_pair(cluster, |source, destination, connections| {
+        pairs.insert((source.clone(), destination.clone()), connections.clone());
+    });
+    pairs
 }
 
-impl<'a> Filter<'a> {
-    fn of(cluster: &'a Cluster, pod: &Pod, direction: Direction) -> Self {
-        match Isolation::of(cluster, pod, direction) {
-            Isolation::Open => Self::Open,
-            Isolation::Allowed { rules, .. } => {
-                let selected = |rule: Allowance<'a>| {
-                    let mut bits = vec![0; cluster.pods().len().div_ceil(64)];
-                    for (index, pod) in cluster.pods().iter().enumerate() {
-                        bits[index / 64] |= u64::from(rule.selects(cluster, pod)) << (index % 64);
+/// Calls `tell` for every permitted pair, sorted by source and destination.
+///
+/// Pods of one workload are one end. Blocks of addresses are of what is outside the cluster: no
+/// pod is listed for one (rule 18), nor a workload for itself. A pod on its node's network, for
+/// which policies are undefined (rule 19), is listed as if it had one of its own.
+pub fn each_pair(cluster: &Cluster, mut tell: impl FnMut(&End, &End, &Connections)) {
+    let mut cluster = cluster.clone();
+    cluster.pods_mut().iter_mut().for_each(|pod| pod.host_network = false);
+    let world = World::new(&cluster);
+    let mut interned = Interned::default();
+    let [ingress, egress] = Direction::BOTH.map(|way| Filters::new(&world, &mut interned, way));
+
+    let mut from_outside: BTreeMap<End, Vec<(usize, Connections)>> = BTreeMap::new();
+    let mut external = External::new(&ingress);
+    for index in 0..world.ends.len() {
+        for (range, connections) in external.of(world.pods_of(index)) {
+            from_outside.entry(range.clone()).or_default().push((index, connections.clone()));
+        }
+    }
+    for (range, destinations) in &from_outside {
+        for (index, connections) in destinations {
+            tell(range, &world.ends[*index], connections);
+        }
+    }
+
+    let admitted = ingress.by_peer(world.pods.len());
+    let mut external = External::new(&egress);
+    let mut row = Row::new(world.ends.len());
+    for source in 0..world.ends.len() {
+        for (range, connections) in external.of(world.pods_of(source)) {
+            tell(&world.ends[source], range, connections);
+        }
+        for pod in world.pods_of(source) {
+            let mut admits = vec![NONE; ingress.list.len()];
+            admits[OPEN] = ALL;
+            for (filter, id) in &admitted[pod] {
+                admits[*filter] = *id;
+            }
+            let mut add = |interned: &mut Interned, destination: usize, out: Id| {
+                let inwards = admits[ingress.of_pod[destination]];
+                if inwards != NONE && world.end_of_pod[destination] != source {
+                    row.join(interned, world.end_of_pod[destination], out, inwards);
+                }
+            };
+            match egress.of_pod[pod] {
+                OPEN => (0..world.pods.len()).for_each(|peer| add(&mut interned, peer, ALL)),
+                filter => {
+                    for (peer, id) in &egress.list[filter].peers {
+                        add(&mut interned, *peer, *id);
                     }
-                    (rule, bits)
-                };
-                Self::Only(rules.into_iter().map(selected).collect())
-            }
-        }
-    }
-
-    /// What may pass between this pod and the one of index `peer`; `destination` is one of them.
-    fn connections(&self, peer: usize, destination: &Pod) -> Connections {
-        let Self::Only(rules) = self else { return Connections::all() };
-        let mut connections = Connections::none();
-        for (rule, selected) in rules {
-            if selected[peer / 64] & (1 << (peer % 64)) != 0 {
-                connections.extend(&rule.connections(Some(destination)));
-            }
-        }
-        connections
-    }
-
-    /// The addresses outside that something may pass to or from; `destination` is this pod, if it
-    /// is where connections go.
-    fn external(&self, destination: Option<&Pod>) -> Vec<(End, Connections)> {
-        let Self::Only(rules) = self else {
-            let everywhere = Block { cidr: &ALL_V4, except: &[] };
-            return external_ranges(&[(everywhere, Connections::all())]);
-        };
-        let blocks: Vec<_> = rules
-            .iter()
-            .flat_map(|(rule, _)| {
-                let connections = rule.connections(destination);
-                rule.blocks().map(move |block| (block, connections.clone()))
-            })
-            .collect();
-        external_ranges(&blocks)
-    }
-}
-
-/// Every address of IPv4. Those of IPv6 are listed only where a policy names a block of them.
-const ALL_V4: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
-
-/// Cuts what is allowed to blocks into ranges of addresses with the same connections.
-fn external_ranges(blocks: &[(Block<'_>, Connections)]) -> Vec<(End, Connections)> {
-    let mut ranges = Vec::new();
-    for is_v6 in [false, true] {
-        let mut parts = Vec::new();
-        for (block, connections) in blocks {
-            if block.cidr.network().is_ipv6() == is_v6 {
-                parts.extend(block.ranges().map(|range| (range, connections)));
-            }
-        }
-        let mut cuts: Vec<u128> = parts
-            .iter()
-            .flat_map(|((low, high), _)| [Some(*low), high.checked_add(1)])
-            .flatten()
-            .collect();
-        cuts.sort_unstable();
-        cuts.dedup();
-        let mut merged: Vec<(u128, u128, Connections)> = Vec::new();
-        for (index, low) in cuts.iter().enumerate() {
-            let mut connections = Connections::none();
-            let mut covered = false;
-            for ((first, last), more) in &parts {
-                if (first..=last).contains(&low) {
-                    connections.extend(more);
-                    covered = true;
                 }
             }
-            if !covered {
-                continue;
-            }
-            let high =
-                cuts.get(index + 1).map_or(if is_v6 { u128::MAX } else { MAX_V4 }, |next| next - 1);
-            match merged.last_mut() {
-                Some((_, end, same)) if *end + 1 == *low && *same == connections => *end = high,
-                _ => merged.push((*low, high, connections)),
-            }
         }
-        let address = |number: u128| -> IpAddr {
-            if is_v6 {
-                IpAddr::V6(number.into())
-            } else {
-                #[expect(clippy::cast_possible_truncation, reason = "made from 32 bits")]
-                IpAddr::V4((number as u32).into())
-            }
-        };
-        ranges.extend(merged.into_iter().map(|(low, high, connections)| {
-            (End::External(address(low), address(high)), connections)
-        }));
+        row.take(|destination, id| {
+            tell(&world.ends[source], &world.ends[destination], interned.get(id));
+        });
     }
-    ranges
 }
 
-const MAX_V4: u128 = u32::MAX as u128;
+/// The pods in the order of their ends, so that an end's are neighbours.
+struct World<'a> {
+    cluster: &'a Cluster,
+    by_namespace: PodsByNamespace<'a>,
+    pods: Vec<&'a Pod>,
+    /// Sorted.
+    ends: Vec<End>,
+    end_of_pod: Vec<usize>,
+    first_pod_of_end: Vec<usize>,
+}
+
+impl<'a> World<'a> {
+    fn new(cluster: &'a Cluster) -> Self {
+        let mut sorted: Vec<(End, &Pod)> =
+            cluster.pods().iter().map(|pod| (End::of(pod), pod)).collect();
+        sorted.sort_by(|one, other| one.0.cmp(&other.0));
+        let mut world = Self {
+            cluster,
+            by_namespace: PodsByNamespace::default(),
+            pods: Vec::new(),
+            ends: Vec::new(),
+            end_of_pod: Vec::new(),
+            first_pod_of_end: Vec::new(),
+        };
+        for (index, (end, pod)) in sorted.into_iter().enumerate() {
+            if world.ends.last() != Some(&end) {
+                world.ends.push(end);
+                world.first_pod_of_end.push(index);
+            }
+            world.end_of_pod.push(world.ends.len() - 1);
+            world.pods.push(pod);
+        }
+        world.first_pod_of_end.push(world.pods.len());
+        world.by_namespace = PodsByNamespace::new(&world.pods);
+        world
+    }
+
+    fn pods_of(&self, end: usize) -> std::ops::Range<usize> {
+        self.first_pod_of_end[end]..self.first_pod_of_end[end + 1]
+    }
+}
+
+/// The number of the filter that lets everything through.
+const OPEN: usize = 0;
+
+/// What one direction of every pod lets through: pods that the same rules are about share a filter.
+struct Filters<'a> {
+    list: Vec<Filter<'a>>,
+    of_pod: Vec<usize>,
+}
+
+#[derive(Default)]
+struct Filter<'a> {
+    /// The pods that something may pass to or from, sorted.
+    peers: Vec<(usize, Id)>,
+    /// The blocks of addresses that something may pass to or from.
+    blocks: Vec<(Block<'a>, Connections)>,
+}
+
+impl<'a> Filters<'a> {
+    fn new(world: &World<'a>, interned: &mut Interned, direction: Direction) -> Self {
+        let everywhere = Block { cidr: &external::EVERY_IPV4, except: &[] };
+        let open = Filter { peers: Vec::new(), blocks: vec![(everywhere, Connections::all())] };
+        let mut filters = Self { list: vec![open], of_pod: Vec::with_capacity(world.pods.len()) };
+        let mut known = HashMap::new();
+        let mut selected = HashMap::new();
+        for pod in &world.pods {
+            let Isolation::Allowed { rules, .. } = Isolation::of(world.cluster, pod, direction)
+            else {
+                filters.of_pod.push(OPEN);
+                continue;
+            };
+            // A named port of an ingress rule is the pod's own (rule 15).
+            let destination = (direction == Direction::Ingress).then_some(*pod);
+            let named_ports = destination.map(|pod| pod.named_ports.as_slice());
+            let key: Vec<*const _> =
+                rules.iter().map(|rule| std::ptr::from_ref(rule.rule)).collect();
+            let filter = *known.entry((key, named_ports)).or_insert_with(|| {
+                for rule in &rules {
+                    selected
+                        .entry(std::ptr::from_ref(rule.rule))
+                        .or_insert_with(|| rule.selected(world.cluster, &world.by_namespace));
+                }
+                filters.list.push(filter(world, interned, &rules, &selected, destination));
+                filters.list.len() - 1
+            });
+            filters.of_pod.push(filter);
+        }
+        filters
+    }
+
+    /// For every pod, the filters that let it through.
+    fn by_peer(&self, pods: usize) -> Vec<Vec<(usize, Id)>> {
+        let mut by_peer = vec![Vec::new(); pods];
+        for (index, filter) in self.list.iter().enumerate() {
+            for (peer, id) in &filter.peers {
+                by_peer[*peer].push((index, *id));
+            }
+        }
+        by_peer
+    }
+}
+
+/// The pods that each rule selects.
+type Selected = HashMap<*const crate::policy::Rule, Vec<usize>>;
+
+fn filter<'a>(
+    world: &World<'a>,
+    interned: &mut Interned,
+    rules: &[Allowance<'a>],
+    selected: &Selected,
+    destination: Option<&Pod>,
+) -> Filter<'a> {
+    let mut row = Row::new(world.pods.len());
+    let mut blocks = Vec::new();
+    for rule in rules {
+        // What a rule without named ports allows is the same to every destination.
+        let connections = rule.connections(destination);
+        let same = destination.is_some() || !rule.has_named_port();
+        let id = interned.id(connections.clone());
+        for peer in &selected[&std::ptr::from_ref(rule.rule)] {
+            let id = if same { id } else { interned.id(rule.connections(Some(world.pods[*peer]))) };
+            row.join(interned, *peer, id, ALL);
+        }
+        if !connections.is_none() {
+            blocks.extend(rule.blocks().map(|block| (block, connections.clone())));
+        }
+    }
+    let mut peers = Vec::new();
+    row.take(|peer, id| peers.push((peer, id)));
+    Filter { peers, blocks }
+}
+
+/// A set of connections for each of so many peers, empty again when it was taken.
+struct Row {
+    ids: Vec<Id>,
+    touched: Vec<usize>,
+}
+
+impl Row {
+    fn new(length: usize) -> Self {
+        Self { ids: vec![NONE; length], touched: Vec::new() }
+    }
+
+    /// Adds what is in both `one` and `other` to what passes to `index`.
+    fn join(&mut self, interned: &mut Interned, index: usize, one: Id, other: Id) {
+        let both = interned.meet(one, other);
+        let before = self.ids[index];
+        if both == NONE || both == before {
+            return;
+        }
+        if before == NONE {
+            self.touched.push(index);
+        }
+        self.ids[index] = interned.join(before, both);
+    }
+
+    /// Tells of all that is not empty, in order.
+    fn take(&mut self, mut tell: impl FnMut(usize, Id)) {
+        self.touched.sort_unstable();
+        for index in self.touched.drain(..) {
+            tell(index, std::mem::replace(&mut self.ids[index], NONE));
+        }
+    }
+}
+
+/// The addresses outside that something may pass to or from, found once for the same filters.
+struct External<'f, 'a> {
+    filters: &'f Filters<'a>,
+    found: HashMap<Vec<usize>, Vec<(End, Connections)>>,
+}
+
+impl<'f, 'a> External<'f, 'a> {
+    fn new(filters: &'f Filters<'a>) -> Self {
+        Self { filters, found: HashMap::new() }
+    }
+
+    /// Those of an end's pods.
+    fn of(&mut self, pods: std::ops::Range<usize>) -> &[(End, Connections)] {
+        let mut key = self.filters.of_pod[pods].to_vec();
+        key.sort_unstable();
+        key.dedup();
+        let filters = self.filters;
+        self.found.entry(key).or_insert_with_key(|key| {
+            ranges(key.iter().flat_map(|filter| &filters.list[*filter].blocks))
+        })
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -34,7 +34,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::cluster::{Cluster, Pod};
+use crate::cluster::{Cluster, Pod, PodsByNamespace};
 use crate::connections::Connections;
 use crate::policy::{Direction, Namespaces, Peer, Peers, Policy, Port, PortSpec, Ports, Rule};
 use crate::port::{PortRange, Protocol};
@@ -145,16 +145,35 @@ impl Block<'_> {
 const EVERYWHERE: [IpNet; 1] = [IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0))];
 
 impl<'a> Allowance<'a> {
-    /// Whether the rule names `pod` by labels: a block of addresses is none (rule 18).
+    /// The pods that the rule names by labels, as their places in `pods`, each at least once: a block
+    /// of addresses names none (rule 18).
     #[must_use]
-    pub fn selects(&self, cluster: &Cluster, pod: &Pod) -> bool {
-        match &self.rule.peers {
-            Peers::Everyone => true,
-            Peers::Any(peers) => peers.iter().any(|peer| {
-                matches!(peer, Peer::Pods { .. })
-                    && peer.matches(cluster, &self.policy.namespace, Party::Pod(pod))
-            }),
+    pub fn selected(&self, cluster: &Cluster, pods: &PodsByNamespace<'_>) -> Vec<usize> {
+        let mut selected = Vec::new();
+        for (namespace, pods) in pods.iter() {
+            match &self.rule.peers {
+                Peers::Everyone => selected.extend(pods.iter().map(|(index, _)| *index)),
+                Peers::Any(peers) => {
+                    for peer in peers {
+                        let Peer::Pods { namespaces, pods: selector } = peer else { continue };
+                        if namespaces.include(cluster, &self.policy.namespace, namespace) {
+                            let matching =
+                                |pod: &Pod| !pod.host_network && selector.matches(&pod.labels);
+                            let matching = pods.iter().filter(|(_, pod)| matching(pod));
+                            selected.extend(matching.map(|(index, _)| *index));
+                        }
+                    }
+                }
+            }
         }
+        selected
+    }
+
+    /// Whether what the rule allows depends on the destination: a name is each pod's own (rule 15).
+    #[must_use]
+    pub fn has_named_port(&self) -> bool {
+        let Ports::Any(entries) = &self.rule.ports else { return false };
+        entries.iter().any(|entry| matches!(entry.ports, PortSpec::Named(_)))
     }
 
     /// The blocks of addresses that the rule names.
@@ -192,6 +211,18 @@ impl<'a> Allowance<'a> {
     }
 }
 
+impl Namespaces {
+    /// Whether `namespace` is one of these, in a policy of the namespace `own` (rules 9 and 12).
+    fn include(&self, cluster: &Cluster, own: &str, namespace: &str) -> bool {
+        match self {
+            Self::OfThePolicy => namespace == own,
+            Self::Matching(selector) => {
+                cluster.namespace_labels(namespace).is_some_and(|labels| selector.matches(labels))
+            }
+        }
+    }
+}
+
 impl Peer {
     /// Whether this peer, of a policy in `namespace`, is `party`.
     #[must_use]
@@ -204,12 +235,7 @@ impl Peer {
             }
             (Self::Pods { namespaces, pods }, Party::Pod(pod)) => {
                 !pod.host_network
-                    && match namespaces {
-                        Namespaces::OfThePolicy => pod.namespace == namespace,
-                        Namespaces::Matching(selector) => cluster
-                            .namespace_labels(&pod.namespace)
-                            .is_some_and(|labels| selector.matches(labels)),
-                    }
+                    && namespaces.include(cluster, namespace, &pod.namespace)
                     && pods.matches(&pod.labels)
             }
         }

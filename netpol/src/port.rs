@@ -81,3 +81,13 @@ impl fmt::Display for PortRange {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protocols_have_the_numbers_of_iana() {
+        assert_eq!(Protocol::ALL.map(Protocol::number), [132, 6, 17]);
+    }
+}

@@ -146,6 +146,20 @@ mod tests {
     }
 
     #[test]
+    fn a_hole_cuts_only_the_part_that_it_is_in() {
+        let holes = ["10.0.0.64/26", "10.0.0.200/32", "10.0.0.2/32"];
+        assert_eq!(
+            v4(&[("10.0.0.0/24", &holes)]),
+            [
+                "10.0.0.0-10.0.0.1",
+                "10.0.0.3-10.0.0.63",
+                "10.0.0.128-10.0.0.199",
+                "10.0.0.201-10.0.0.255"
+            ]
+        );
+    }
+
+    #[test]
     fn the_whole_space_is_one_range() {
         assert_eq!(v4(&[("0.0.0.0/0", &[])]), ["0.0.0.0-255.255.255.255"]);
         let mut all = Addresses::default();

@@ -234,6 +234,7 @@ pub(crate) mod tests {
         assert!(both.matches(&labels(&[("app", "a"), ("k", "x")])));
         assert!(!both.matches(&labels(&[("app", "a")])));
         assert_eq!(both.to_string(), "app=a,k");
+        assert_eq!(expression("In", &["a", "b"]).to_string(), "k in (a,b)");
     }
 
     #[test]

@@ -444,6 +444,19 @@ mod tests {
     }
 
     #[test]
+    fn zeros_in_front_are_not_octal_and_an_empty_octet_is_no_zero() {
+        assert_eq!(parse_cidr("010.000.001.1/32"), Some("10.0.1.1/32".parse().unwrap()));
+        assert_eq!(parse_cidr("10..0.1/32"), None);
+    }
+
+    #[test]
+    fn a_policy_whose_name_alone_is_wrong_is_invalid_and_has_a_meaning() {
+        let object = json!({"metadata": {"name": "A"}, "spec": {"podSelector": {}}});
+        let object = serde_json::from_value(object).unwrap();
+        assert!(policy(&object).is_err() && meaning(&object).is_ok());
+    }
+
+    #[test]
     fn policy_types_are_two_known_ones() {
         for bad in [json!(["ingress"]), json!(["Ingress", "Egress", "Ingress"]), json!([""])] {
             assert!(validate(json!({ "policyTypes": bad })).is_err());

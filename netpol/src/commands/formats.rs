@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
+use netpol::cluster::Cluster;
 use netpol::connections::Connections;
-use netpol::connectivity::End;
+use netpol::connectivity::{End, connectivity, each_pair};
 use netpol::difference::Pairs;
 use serde_json::{Value, json};
 
@@ -25,40 +26,55 @@ pub(super) enum Format {
 }
 
 impl Format {
-    pub(super) fn write(self, pairs: &Pairs, out: &mut impl Write) -> io::Result<()> {
+    /// Writes the permitted pairs of `cluster` as they are found.
+    pub(super) fn write(self, cluster: &Cluster, out: &mut impl Write) -> io::Result<()> {
         match self {
-            Self::Text => {
-                for ((source, destination), connections) in pairs {
-                    writeln!(out, "{source} => {destination} : {connections}")?;
-                }
-                Ok(())
-            }
+            Self::Text => each(cluster, |source, destination, connections| {
+                writeln!(out, "{source} => {destination} : {connections}")
+            }),
             Self::Json => {
-                let list: Vec<Value> = pairs.iter().map(object).collect();
-                serde_json::to_writer_pretty(&mut *out, &list)?;
-                writeln!(out)
+                let mut before = "[";
+                each(cluster, |source, destination, connections| {
+                    write!(out, "{before}\n  {}", object(source, destination, connections))?;
+                    before = ",";
+                    Ok(())
+                })?;
+                writeln!(out, "{}", if before == "[" { "[]" } else { "\n]" })
             }
             Self::Csv => {
                 writeln!(out, "source,destination,connections")?;
-                for ((source, destination), connections) in pairs {
-                    // No name holds a quote; what passes may hold commas (RFC 4180).
-                    writeln!(out, "{source},{destination},\"{connections}\"")?;
-                }
-                Ok(())
+                // No name holds a quote; what passes may hold commas (RFC 4180).
+                each(cluster, |source, destination, connections| {
+                    writeln!(out, "{source},{destination},\"{connections}\"")
+                })
             }
             Self::Dot => {
                 writeln!(out, "digraph {{\n  rankdir=LR\n  node [shape=box]")?;
-                for ((source, destination), connections) in pairs {
-                    writeln!(out, "  \"{source}\" -> \"{destination}\" [label=\"{connections}\"]")?;
-                }
+                each(cluster, |source, destination, connections| {
+                    writeln!(out, "  \"{source}\" -> \"{destination}\" [label=\"{connections}\"]")
+                })?;
                 writeln!(out, "}}")
             }
-            Self::Mermaid => mermaid(pairs, out),
+            Self::Mermaid => mermaid(&connectivity(cluster), out),
         }
     }
 }
 
-fn object(((source, destination), connections): (&(End, End), &Connections)) -> Value {
+/// Calls `write` for every pair, up to the first error.
+fn each(
+    cluster: &Cluster,
+    mut write: impl FnMut(&End, &End, &Connections) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut result = Ok(());
+    each_pair(cluster, |source, destination, connections| {
+        if result.is_ok() {
+            result = write(source, destination, connections);
+        }
+    });
+    result
+}
+
+fn object(source: &End, destination: &End, connections: &Connections) -> Value {
     let ports = connections.ranges().map(|(protocol, range)| {
         json!({"protocol": protocol.to_string(), "port": range.first, "endPort": range.last})
     });

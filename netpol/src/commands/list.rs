@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::io::{BufWriter, Write};
 
 use clap::Args;
-use netpol::connectivity::connectivity;
 use netpol::read::{Input, manifests};
 
 use super::formats::Format;
@@ -41,7 +40,7 @@ impl List {
         }
         let mut out = BufWriter::new(std::io::stdout().lock());
         // A reader that has gone away has seen enough.
-        let _ = self.output.write(&connectivity(&manifests.cluster), &mut out);
+        let _ = self.output.write(&manifests.cluster, &mut out);
         let _ = out.flush();
         Ok(())
     }

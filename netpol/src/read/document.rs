@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use serde_saphyr::{Location, Options, Spanned, from_multiple_with_options};
+use serde_saphyr::{Budget, Location, Options, Spanned, from_multiple_with_options};
 
 use super::scalar;
 
@@ -22,6 +22,7 @@ impl Document {
     /// line is that of the text, where one is known.
     pub fn read_all(text: &str) -> Result<Vec<Self>, (Option<u64>, String)> {
         let mut options = Options::default();
+        options.budget = Some(budget(text));
         // What a word means is for `scalar::resolve` to say.
         options.strict_booleans = true;
         let nodes: Vec<Node> = from_multiple_with_options(text, options)
@@ -48,11 +49,12 @@ impl Document {
     /// The part at `path` as a document of its own.
     #[must_use]
     pub fn part(&self, path: &str, value: Value) -> Self {
-        let inner = self.lines.iter().filter_map(|(place, line)| {
+        // What begins alike stands together.
+        let below = self.lines.range(path.to_owned()..).map_while(|(place, line)| {
             let rest = place.strip_prefix(path)?;
             Some((rest.strip_prefix('.').unwrap_or(rest).to_owned(), *line))
         });
-        Self { value, lines: inner.collect() }
+        Self { value, lines: below.collect() }
     }
 
     fn from_node(text: &str, node: Node) -> Self {
@@ -88,6 +90,18 @@ impl Document {
     }
 }
 
+/// As much as the text itself can hold, so that a dump of a large cluster is read; what its aliases make
+/// of it stays bounded.
+fn budget(text: &str) -> Budget {
+    let mut budget = Budget::default();
+    budget.max_documents = text.len();
+    for limit in [&mut budget.max_events, &mut budget.max_nodes, &mut budget.max_total_scalar_bytes]
+    {
+        *limit = (*limit).max(text.len().saturating_mul(2));
+    }
+    budget
+}
+
 /// What the parser says, without its place, which is told otherwise, and its advice to programmers.
 fn sentence(error: &serde_saphyr::Error) -> String {
     let message = error.to_string();
@@ -106,11 +120,23 @@ fn plain(text: &str, place: Location) -> Option<&str> {
     let end = start.checked_add(usize::try_from(span.byte_len()?).ok()?)?;
     let word = text.get(start..end)?.trim();
     let quoted = word.starts_with(['"', '\'', '|', '>', '&', '*']) || word.contains('\n');
-    // A tag, or the head of a block of text, says that it is no plain scalar.
-    let line = text[..start].trim_end().lines().next_back().unwrap_or_default();
-    let before = line.split(" #").next().and_then(|line| line.split_whitespace().next_back());
-    let announced = before.is_some_and(|token| token.starts_with(['!', '|', '>']));
-    (!quoted && !announced).then_some(word)
+    (!quoted && !is_announced(&text[..start])).then_some(word)
+}
+
+/// Whether a tag, or the head of a block of text, stands right before: then it is no plain scalar.
+fn is_announced(before: &str) -> bool {
+    // As long as a tag may be.
+    const WINDOW: usize = 128;
+    let trimmed = before.trim_end();
+    let mut bytes = trimmed.as_bytes();
+    if before[trimmed.len()..].contains('\n') {
+        // There may be a comment behind the head of a block.
+        let line = trimmed.lines().next_back().unwrap_or_default();
+        bytes = line.split(" #").next().unwrap_or_default().trim_end().as_bytes();
+    }
+    let window = &bytes[bytes.len().saturating_sub(WINDOW)..];
+    let token = window.rsplit(u8::is_ascii_whitespace).next().unwrap_or_default();
+    token.first().is_some_and(|first| b"!|>".contains(first))
 }
 
 /// A value, the line that it is used on, and the place where it is written.
@@ -257,6 +283,19 @@ text: \"yes\"
         assert_eq!(line, Some(3), "{message}");
         assert_eq!(message, "duplicate mapping key: a");
         assert!(Document::read_all("a: [\n").is_err());
+    }
+
+    #[test]
+    fn a_dump_of_a_large_cluster_is_read_and_a_bomb_of_aliases_is_not() {
+        let many = "- {kind: Pod, metadata: {name: a, labels: {a: b, c: d}}}\n".repeat(30_000);
+        assert!(Document::read_all(&many).is_ok());
+        assert_eq!(Document::read_all(&"kind: Pod\n---\n".repeat(5_000)).unwrap().len(), 5_000);
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..12 {
+            let alias = format!("*a{}, ", level - 1).repeat(9);
+            bomb += &format!("a{level}: &a{level} [{alias}]\n");
+        }
+        assert!(Document::read_all(&bomb).is_err());
     }
 
     #[test]

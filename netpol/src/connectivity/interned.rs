@@ -1,0 +1,87 @@
+//! Sets of connections as numbers.
+
+use std::collections::HashMap;
+
+use crate::connections::Connections;
+
+/// The number of a set of connections.
+pub(super) type Id = u32;
+
+/// No connection.
+pub(super) const NONE: Id = 0;
+
+/// Every connection.
+pub(super) const ALL: Id = 1;
+
+/// Every set that has a number, and what was found of two of them.
+pub(super) struct Interned {
+    list: Vec<Connections>,
+    ids: HashMap<Connections, Id>,
+    meets: HashMap<(Id, Id), Id>,
+    joins: HashMap<(Id, Id), Id>,
+}
+
+impl Default for Interned {
+    fn default() -> Self {
+        let (meets, joins) = (HashMap::new(), HashMap::new());
+        let mut interned = Self { list: Vec::new(), ids: HashMap::new(), meets, joins };
+        assert_eq!(interned.id(Connections::none()), NONE);
+        assert_eq!(interned.id(Connections::all()), ALL);
+        interned
+    }
+}
+
+impl Interned {
+    /// The number of `connections`; the same for the same.
+    pub(super) fn id(&mut self, connections: Connections) -> Id {
+        if let Some(id) = self.ids.get(&connections) {
+            return *id;
+        }
+        let id = Id::try_from(self.list.len()).expect("memory ends before the numbers do");
+        self.list.push(connections.clone());
+        self.ids.insert(connections, id);
+        id
+    }
+
+    /// The set of this number.
+    pub(super) fn get(&self, id: Id) -> &Connections {
+        &self.list[id as usize]
+    }
+
+    /// What is in both.
+    pub(super) fn meet(&mut self, one: Id, other: Id) -> Id {
+        match (one.min(other), one.max(other)) {
+            (NONE, _) => NONE,
+            (ALL, id) => id,
+            (low, high) if low == high => low,
+            pair => {
+                if let Some(id) = self.meets.get(&pair) {
+                    return *id;
+                }
+                let both = self.get(one).intersection(self.get(other));
+                let id = self.id(both);
+                self.meets.insert(pair, id);
+                id
+            }
+        }
+    }
+
+    /// What is in one of the two.
+    pub(super) fn join(&mut self, one: Id, other: Id) -> Id {
+        match (one.min(other), one.max(other)) {
+            (NONE, id) => id,
+            (ALL, _) => ALL,
+            (low, high) if low == high => low,
+            pair => {
+                if let Some(id) = self.joins.get(&pair) {
+                    return *id;
+                }
+                let mut either = self.get(one).clone();
+                either.extend(self.get(other));
+                let id = self.id(either);
+                self.joins.insert(pair, id);
+                id
+            }
+        }
+    }
+}
