@@ -1,5 +1,6 @@
 //! The lab's network: one namespace for the node with a bridge, and one for each pod, joined
-//! to the bridge by a veth pair.
+//! to the bridge by a veth pair. Pods have an address of IPv4, by which Services find them, and, where
+//! the kernel has it, one of IPv6.
 //!
 //! Nothing here has a name outside the lab, and nothing of the host's own network changes:
 //! a namespace goes when its last process and its last open file go.
@@ -8,16 +9,16 @@ mod address_pool;
 pub mod services;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sched::{CloneFlags, unshare};
-use nlink::netlink::addr::Ipv4Address;
+use nlink::netlink::addr::{Ipv4Address, Ipv6Address};
 use nlink::netlink::link::{BridgeLink, VethLink};
 use nlink::netlink::namespace::Netns;
-use nlink::netlink::route::Ipv4Route;
+use nlink::netlink::route::{Ipv4Route, Ipv6Route};
 use nlink::netlink::{Connection, Route};
 
 use self::address_pool::AddressPool;
@@ -28,6 +29,10 @@ pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 pub const POD_NETWORK: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 0);
 /// Its prefix length.
 pub const POD_PREFIX: u8 = 16;
+/// The node's address of IPv6; a pod's ends as its address of IPv4 does.
+pub const NODE_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, 1);
+/// The prefix length of the pods' network of IPv6.
+pub const POD_PREFIX_V6: u8 = 64;
 /// The Services' network; its addresses exist only as DNAT rules of the pods.
 pub const SERVICE_NETWORK: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 0);
 
@@ -72,13 +77,15 @@ struct Node {
     namespace: Netns,
     route: Connection<Route>,
     addresses: Mutex<AddressPool>,
+    has_v6: bool,
     devices: AtomicU32,
 }
 
-/// A pod's network namespace and its address there.
+/// A pod's network namespace and its addresses there.
 pub struct PodNetwork {
     namespace: Netns,
     address: Ipv4Addr,
+    address_v6: Option<Ipv6Addr>,
     node: Network,
 }
 
@@ -93,11 +100,15 @@ impl Network {
         route.add_link(bridge).await.doing("make the bridge")?;
         let address = Ipv4Address::new(BRIDGE, NODE, POD_PREFIX);
         route.add_address(address).await.doing("give the bridge its address")?;
+        // Nobody else can have it, so there is nothing to wait for (RFC 4862, duplicate addresses).
+        let address_v6 = Ipv6Address::new(BRIDGE, NODE_V6, POD_PREFIX_V6).nodad();
+        let has_v6 = route.add_address(address_v6).await.is_ok();
         route.set_link_up(BRIDGE).await.doing("bring up the bridge")?;
         Ok(Self(Arc::new(Node {
             namespace,
             route,
             addresses: Mutex::new(AddressPool::new(NODE, POD_PREFIX)),
+            has_v6,
             devices: AtomicU32::new(0),
         })))
     }
@@ -107,7 +118,8 @@ impl Network {
         let address = self.addresses().take().ok_or(NetworkError::NoAddress)?;
         let namespace = new_namespace()?;
         // From here on dropping it gives the address back.
-        let pod = PodNetwork { namespace, address, node: self.clone() };
+        let address_v6 = self.0.has_v6.then(|| v6_of(address));
+        let pod = PodNetwork { namespace, address, address_v6, node: self.clone() };
         // Connections that are older than their first filter must not be picked up by
         // connection tracking: it might take the server for the client. Where /proc/sys is
         // read-only the filter that is loaded before the pod's first process has to do.
@@ -128,6 +140,12 @@ impl Network {
         inside.set_link_up(POD_DEVICE).await.doing("bring up a pod's device")?;
         let gateway = Ipv4Route::new(Ipv4Addr::UNSPECIFIED, 0).gateway(NODE);
         inside.add_route(gateway).await.doing("give a pod its route")?;
+        if let Some(address) = pod.address_v6 {
+            let address = Ipv6Address::new(POD_DEVICE, address, POD_PREFIX_V6).nodad();
+            inside.add_address(address).await.doing("give a pod its address of IPv6")?;
+            let gateway = Ipv6Route::new(Ipv6Addr::UNSPECIFIED, 0).gateway(NODE_V6);
+            inside.add_route(gateway).await.doing("give a pod its route of IPv6")?;
+        }
         Ok(pod)
     }
 
@@ -150,10 +168,16 @@ impl Network {
 }
 
 impl PodNetwork {
-    /// The pod's address.
+    /// The pod's address of IPv4.
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {
         self.address
+    }
+
+    /// All of the pod's addresses, that of IPv4 first.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        [Some(self.address.into()), self.address_v6.map(IpAddr::V6)].into_iter().flatten().collect()
     }
 
     /// The namespace, as an open file.
@@ -173,6 +197,14 @@ impl Drop for PodNetwork {
     fn drop(&mut self) {
         self.node.addresses().give_back(self.address);
     }
+}
+
+/// The address of IPv6 that goes with `address`.
+fn v6_of(address: Ipv4Addr) -> Ipv6Addr {
+    let [_, _, high, low] = address.octets();
+    let mut segments = NODE_V6.segments();
+    segments[7] = u16::from_be_bytes([high, low]);
+    segments.into()
 }
 
 /// A socket of the calling thread's network namespace.

@@ -2,7 +2,7 @@
 //! Services' addresses.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use netpol::kernel::Firewall;
 use netpol::port::Protocol;
 use tokio::sync::Mutex;
 
-use crate::network::NODE;
 use crate::network::services::{ServicePort, ServiceTable};
+use crate::network::{NODE, NODE_V6};
 use crate::store::{Kind, Store};
 
 /// The label by which a slice names its Service.
@@ -115,7 +115,7 @@ impl PodTables {
         behaviour: Behaviour,
     ) -> anyhow::Result<()> {
         if let Some(pod) = cluster.pod(&self.namespace, &self.name) {
-            let filter = compile(cluster, pod, &[IpAddr::V4(NODE)], behaviour);
+            let filter = compile(cluster, pod, &[NODE.into(), NODE_V6.into()], behaviour);
             if self.filter.as_ref() != Some(&filter) {
                 self.firewall.replace(&filter).await?;
                 self.filter = Some(filter);

@@ -77,6 +77,8 @@ pub fn create_dns(
         "ports": ports(false),
     }]});
     let ip = network.address().to_string();
+    let ips = network.addresses().into_iter().map(|address| json!({"ip": address.to_string()}));
+    let ips: Vec<Value> = ips.collect();
     let conditions = ["Initialized", "Ready", "ContainersReady", "PodScheduled"]
         .map(|name| condition(&Value::Null, name, true, None));
     store.create(
@@ -92,7 +94,7 @@ pub fn create_dns(
             "status": {
                 "phase": "Running",
                 "podIP": ip,
-                "podIPs": [{"ip": ip}],
+                "podIPs": ips,
                 "hostIP": NODE.to_string(),
                 "startTime": now(),
                 "conditions": conditions,

@@ -199,12 +199,14 @@ impl Container {
         let pod = &self.running.pod;
         let command = self.spec.command.iter().flatten().skip(1);
         let address = self.network.address().to_string();
+        let addresses: Vec<_> = self.network.addresses().iter().map(ToString::to_string).collect();
         let field = |path: &str| match path {
             "metadata.name" => pod.name().to_owned(),
             "metadata.namespace" => pod.namespace().to_owned(),
             "metadata.uid" => pod.uid().to_owned(),
             "spec.nodeName" => NODE_NAME.to_owned(),
-            "status.podIP" | "status.podIPs" => address.clone(),
+            "status.podIP" => address.clone(),
+            "status.podIPs" => addresses.join(","),
             "status.hostIP" | "status.hostIPs" => NODE.to_string(),
             _ => String::new(),
         };

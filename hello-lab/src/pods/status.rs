@@ -1,7 +1,7 @@
 //! A pod's status, as its worker knows it and as the API shows it.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
@@ -11,8 +11,8 @@ use crate::store::now;
 /// What a worker knows of its pod.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PodStatus {
-    /// The pod's address, once it has one.
-    pub address: Option<Ipv4Addr>,
+    /// The pod's addresses, once it has some.
+    pub addresses: Vec<IpAddr>,
     /// When it was taken on.
     pub started: String,
     /// Whether ended containers stay ended: the pod's `restartPolicy` is not Always.
@@ -170,7 +170,7 @@ impl PodStatus {
             Some(("ContainersNotReady", message))
         };
         let conditions = [
-            ("PodReadyToStartContainers", self.address.is_some(), None),
+            ("PodReadyToStartContainers", !self.addresses.is_empty(), None),
             ("Initialized", true, None),
             ("Ready", ready, detail.clone()),
             ("ContainersReady", ready, detail),
@@ -193,9 +193,10 @@ impl PodStatus {
                 .map(|(name, container)| container.json(name))
                 .collect::<Vec<_>>(),
         });
-        if let Some(address) = self.address {
-            status["podIP"] = address.to_string().into();
-            status["podIPs"] = json!([{"ip": address.to_string()}]);
+        if let Some(first) = self.addresses.first() {
+            status["podIP"] = first.to_string().into();
+            let all = self.addresses.iter().map(|address| json!({"ip": address.to_string()}));
+            status["podIPs"] = all.collect();
         }
         status
     }

@@ -145,8 +145,8 @@ impl Running {
         let Surroundings { network, enforcer, .. } = &self.surroundings;
         let network = network.add_pod().await?;
         self.write_files(&network)?;
-        // The others' policies must know the address before the pod uses it.
-        self.update(|status| status.address = Some(network.address()));
+        // The others' policies must know the addresses before the pod uses them.
+        self.update(|status| status.addresses = network.addresses());
         let (namespace, name) = (self.pod.namespace(), self.pod.name());
         enforcer.add(self.pod.uid(), namespace, name, network.namespace()).await?;
         Ok(network)
@@ -161,10 +161,9 @@ impl Running {
             "search {namespace}.svc.{domain} svc.{domain} {domain}\nnameserver {}\noptions ndots:5\n",
             dns::SERVICE_ADDRESS
         );
-        let hosts = format!(
-            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{}\t{hostname}\n",
-            network.address()
-        );
+        let own = network.addresses().into_iter().map(|address| format!("{address}\t{hostname}\n"));
+        let hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned()
+            + &own.collect::<Vec<_>>().concat();
         std::fs::write(folder.join("resolv.conf"), resolv)?;
         std::fs::write(folder.join("hosts"), hosts)?;
         std::fs::write(folder.join("hostname"), format!("{hostname}\n"))?;

@@ -290,11 +290,13 @@ text: \"yes\"
         let many = "- {kind: Pod, metadata: {name: a, labels: {a: b, c: d}}}\n".repeat(30_000);
         assert!(Document::read_all(&many).is_ok());
         assert_eq!(Document::read_all(&"kind: Pod\n---\n".repeat(5_000)).unwrap().len(), 5_000);
-        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
-        for level in 1..12 {
-            let alias = format!("*a{}, ", level - 1).repeat(9);
-            bomb += &format!("a{level}: &a{level} [{alias}]\n");
-        }
+        let levels: Vec<_> = (1..12)
+            .map(|level| {
+                let alias = format!("*a{}, ", level - 1).repeat(9);
+                format!("a{level}: &a{level} [{alias}]\n")
+            })
+            .collect();
+        let bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned() + &levels.concat();
         assert!(Document::read_all(&bomb).is_err());
     }
 
