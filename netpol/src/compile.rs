@@ -92,6 +92,53 @@ pub enum PeerSet {
     Addresses(Addresses),
 }
 
+impl PodFilter {
+    /// Whether it lets a new connection pass, to or from `peer`, as the kernel reads it: what tests hold
+    /// against the evaluator, which this asks nothing.
+    #[must_use]
+    pub fn passes(
+        &self,
+        direction: Direction,
+        peer: IpAddr,
+        protocol: Protocol,
+        port: u16,
+    ) -> bool {
+        let filter = match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        };
+        let Filter::Only(accepts) = filter else { return true };
+        self.nodes.contains(&peer)
+            || accepts
+                .iter()
+                .any(|accept| accept.ports.holds(protocol, port) && accept.peers.holds(peer))
+    }
+}
+
+impl PortSet {
+    fn holds(self, protocol: Protocol, port: u16) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Protocol(of) => of == protocol,
+            Self::Range(of, range) => of == protocol && range.contains(port),
+        }
+    }
+}
+
+impl PeerSet {
+    fn holds(&self, peer: IpAddr) -> bool {
+        match (self, peer) {
+            (Self::Everyone, _) => true,
+            (Self::Addresses(addresses), IpAddr::V4(peer)) => {
+                addresses.v4().any(|(first, last)| (first..=last).contains(&peer))
+            }
+            (Self::Addresses(addresses), IpAddr::V6(peer)) => {
+                addresses.v6().any(|(first, last)| (first..=last).contains(&peer))
+            }
+        }
+    }
+}
+
 /// The filter of `pod`, which is on the node with the addresses `nodes`.
 #[must_use]
 pub fn compile(cluster: &Cluster, pod: &Pod, nodes: &[IpAddr], behaviour: Behaviour) -> PodFilter {

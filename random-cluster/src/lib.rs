@@ -3,5 +3,8 @@
 //!
 //! - [`large`]: clusters of many workloads for benchmarks: `generate-cluster` prints one, `bench-netpol`
 //!   measures netpol on several.
+//! - [`small`]: clusters in which much happens, for property tests and for the kernel: `differential`
+//!   tries them with real sockets.
 
 pub mod large;
+pub mod small;
