@@ -151,15 +151,16 @@ impl Network {
 
     /// Opens a TCP connection from the node, as probes do.
     pub async fn connect(&self, to: SocketAddr) -> io::Result<tokio::net::TcpStream> {
-        let socket = self
-            .0
-            .namespace
-            .run(|| match to.ip() {
-                IpAddr::V4(_) => tokio_socket(false),
-                IpAddr::V6(_) => tokio_socket(true),
-            })
-            .map_err(io::Error::other)??;
+        let socket = self.run(|| match to.ip() {
+            IpAddr::V4(_) => tokio_socket(false),
+            IpAddr::V6(_) => tokio_socket(true),
+        })??;
         socket.connect(to).await
+    }
+
+    /// Runs `f` on a thread in the node's namespace: sockets that it makes are the node's.
+    pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> io::Result<T> {
+        self.0.namespace.run(f).map_err(io::Error::other)
     }
 
     fn addresses(&self) -> std::sync::MutexGuard<'_, AddressPool> {

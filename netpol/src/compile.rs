@@ -201,12 +201,10 @@ impl Accepts {
     ) {
         for peer in cluster.pods() {
             for port in peer.ports_named(name, protocol) {
-                if rule.names(cluster, Party::Pod(peer)) {
-                    let mut addresses = Addresses::default();
-                    peer.addresses.iter().for_each(|address| addresses.add(*address));
-                    let range = PortRange::single(port);
-                    self.insert(PortSet::Range(protocol, range), PeerSet::Addresses(addresses));
-                }
+                let mut addresses = Addresses::default();
+                rule.addresses_of(cluster, peer).into_iter().for_each(|one| addresses.add(one));
+                let ports = PortSet::Range(protocol, PortRange::single(port));
+                self.insert(ports, PeerSet::Addresses(addresses));
             }
         }
     }
@@ -344,6 +342,21 @@ mod tests {
             peers: addresses(&[&format!("10.0.0.{host}/32")]),
         });
         assert_eq!(outwards.egress, Filter::Only(accepts.to_vec()));
+    }
+
+    #[test]
+    fn rule_18_a_named_port_towards_a_block_is_open_at_the_addresses_in_the_block_alone() {
+        let rule =
+            json!({"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": "http"}]});
+        let mut cluster = cluster(json!({"policyTypes": ["Egress"], "egress": [rule]}));
+        for pod in cluster.pods_mut() {
+            pod.addresses.push("fd00::1".parse().unwrap());
+        }
+        let filter = compile(&cluster, cluster.pod("x", "a").unwrap(), &[], Behaviour::default());
+        let passes = |peer: &str| {
+            filter.passes(Direction::Egress, peer.parse().unwrap(), Protocol::Tcp, 8002)
+        };
+        assert!(passes("10.0.0.2") && !passes("fd00::1"));
     }
 
     #[test]

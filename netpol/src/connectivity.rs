@@ -178,14 +178,15 @@ struct Filters<'a> {
 struct Filter<'a> {
     /// The pods that something may pass to or from, sorted.
     peers: Vec<(usize, Id)>,
-    /// The blocks of addresses that something may pass to or from.
+    /// What may pass to or from every address.
+    everyone: Connections,
+    /// The blocks of addresses that something more may pass to or from.
     blocks: Vec<(Block<'a>, Connections)>,
 }
 
 impl<'a> Filters<'a> {
     fn new(world: &World<'a>, interned: &mut Interned, direction: Direction) -> Self {
-        let everywhere = Block { cidr: &external::EVERY_IPV4, except: &[] };
-        let open = Filter { peers: Vec::new(), blocks: vec![(everywhere, Connections::all())] };
+        let open = Filter { everyone: Connections::all(), ..Filter::default() };
         let mut filters = Self { list: vec![open], of_pod: Vec::with_capacity(world.pods.len()) };
         let mut known = HashMap::new();
         let mut selected = HashMap::new();
@@ -237,7 +238,7 @@ fn filter<'a>(
     destination: Option<&Pod>,
 ) -> Filter<'a> {
     let mut row = Row::new(world.pods.len());
-    let mut blocks = Vec::new();
+    let (mut everyone, mut blocks) = (Connections::none(), Vec::new());
     for rule in rules {
         // What a rule without named ports allows is the same to every destination.
         let connections = rule.connections(destination);
@@ -247,13 +248,15 @@ fn filter<'a>(
             let id = if same { id } else { interned.id(rule.connections(Some(world.pods[*peer]))) };
             row.join(interned, *peer, id, ALL);
         }
-        if !connections.is_none() {
+        if rule.names_everyone() {
+            everyone.extend(&connections);
+        } else if !connections.is_none() {
             blocks.extend(rule.blocks().map(|block| (block, connections.clone())));
         }
     }
     let mut peers = Vec::new();
     row.take(|peer, id| peers.push((peer, id)));
-    Filter { peers, blocks }
+    Filter { peers, everyone, blocks }
 }
 
 /// A set of connections for each of so many peers, empty again when it was taken.
@@ -307,7 +310,10 @@ impl<'f, 'a> External<'f, 'a> {
         key.dedup();
         let filters = self.filters;
         self.found.entry(key).or_insert_with_key(|key| {
-            ranges(key.iter().flat_map(|filter| &filters.list[*filter].blocks))
+            let of = || key.iter().map(|filter| &filters.list[*filter]);
+            let mut everyone = Connections::none();
+            of().for_each(|filter| everyone.extend(&filter.everyone));
+            ranges(&everyone, of().flat_map(|filter| &filter.blocks))
         })
     }
 }

@@ -30,9 +30,9 @@
 //! 23. Established connections when a policy changes: a choice of the engine ([`crate::compile`]).
 //! 24. Finished pods do not count.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use crate::cluster::{Cluster, Pod, PodsByNamespace};
 use crate::connections::Connections;
@@ -110,6 +110,23 @@ impl Allowance<'_> {
         }
     }
 
+    /// The addresses of `pod` that the rule names: all, if it does so by labels; of a block those that
+    /// are in it (rule 18).
+    #[must_use]
+    pub fn addresses_of(&self, cluster: &Cluster, pod: &Pod) -> Vec<IpAddr> {
+        let names = |address: &IpAddr| match &self.rule.peers {
+            Peers::Everyone => true,
+            Peers::Any(peers) => peers.iter().any(|peer| {
+                let party = match peer {
+                    Peer::Pods { .. } => Party::Pod(pod),
+                    Peer::Block { .. } => Party::Address(*address),
+                };
+                peer.matches(cluster, &self.policy.namespace, party)
+            }),
+        };
+        pod.addresses.iter().copied().filter(names).collect()
+    }
+
     /// Whether the rule names this port of `destination` (rules 7 and 13 to 16).
     #[must_use]
     pub fn covers(&self, destination: Party<'_>, protocol: Protocol, port: u16) -> bool {
@@ -140,9 +157,6 @@ impl Block<'_> {
         block_ranges(self.cidr, self.except).into_iter()
     }
 }
-
-/// The blocks of a rule that names no peer: every address.
-const EVERYWHERE: [IpNet; 1] = [IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0))];
 
 impl<'a> Allowance<'a> {
     /// The pods that the rule names by labels, as their places in `pods`, each at least once: a block
@@ -176,17 +190,22 @@ impl<'a> Allowance<'a> {
         entries.iter().any(|entry| matches!(entry.ports, PortSpec::Named(_)))
     }
 
+    /// Whether the rule names no peer: everyone (rule 7).
+    #[must_use]
+    pub fn names_everyone(&self) -> bool {
+        self.rule.peers == Peers::Everyone
+    }
+
     /// The blocks of addresses that the rule names.
     pub fn blocks(&self) -> impl Iterator<Item = Block<'a>> + use<'a> {
-        let (everywhere, peers): (&[IpNet], &[Peer]) = match &self.rule.peers {
-            Peers::Everyone => (&EVERYWHERE, &[]),
-            Peers::Any(peers) => (&[], peers),
+        let peers: &[Peer] = match &self.rule.peers {
+            Peers::Everyone => &[],
+            Peers::Any(peers) => peers,
         };
-        let named = peers.iter().filter_map(|peer| match peer {
+        peers.iter().filter_map(|peer| match peer {
             Peer::Block { cidr, except } => Some(Block { cidr, except }),
             Peer::Pods { .. } => None,
-        });
-        everywhere.iter().map(|cidr| Block { cidr, except: &[] }).chain(named)
+        })
     }
 
     /// What the rule allows to `destination` (rules 7 and 13 to 16); of an address outside, `None`,

@@ -26,7 +26,7 @@ pub const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 pub struct SmallCluster {
     /// The labels of [`NAMESPACES`].
     pub namespaces: Vec<Value>,
-    /// At least one, at most [`PODS`].
+    /// At least two, at most [`PODS`].
     pub pods: Vec<SmallPod>,
     /// The policies' specs, each with the number of its namespace.
     pub policies: Vec<(usize, Value)>,
@@ -44,7 +44,7 @@ pub struct SmallPod {
 }
 
 impl SmallCluster {
-    /// The manifests, as one list in JSON; `addresses` are those of each pod.
+    /// The manifests, an object a line; `addresses` are those of each pod.
     #[must_use]
     pub fn manifest(&self, addresses: &[Vec<IpAddr>]) -> String {
         let namespaces = NAMESPACES.iter().zip(&self.namespaces).map(|(name, labels)| {
@@ -71,8 +71,8 @@ impl SmallCluster {
                 "spec": spec,
             })
         });
-        let items: Vec<Value> = namespaces.chain(pods).chain(policies).collect();
-        format!("{:#}", json!({"apiVersion": "v1", "kind": "List", "items": items}))
+        let objects = namespaces.chain(pods).chain(policies);
+        objects.map(|object| format!("---\n{object}\n")).collect::<Vec<_>>().concat()
     }
 
     /// The cluster as netpol reads it.
@@ -98,7 +98,7 @@ pub fn cluster(addresses: Vec<IpAddr>) -> impl Strategy<Value = SmallCluster> {
     let pod = (0..NAMESPACES.len(), labels(), prop::collection::vec(container_port(), 0..3));
     let pod = pod.prop_map(|(namespace, labels, ports)| SmallPod { namespace, labels, ports });
     let policy = (0..NAMESPACES.len(), spec(addresses));
-    (namespaces, prop::collection::vec(pod, 1..=PODS), prop::collection::vec(policy, 0..5))
+    (namespaces, prop::collection::vec(pod, 2..=PODS), prop::collection::vec(policy, 1..6))
         .prop_map(|(namespaces, pods, policies)| SmallCluster { namespaces, pods, policies })
 }
 
@@ -138,10 +138,11 @@ fn spec(addresses: Vec<IpAddr>) -> impl Strategy<Value = Value> {
         json!(["Ingress", "Egress"]),
     ]));
     let rules = |peers: &'static str, addresses: &[IpAddr]| {
-        prop::option::of(prop::collection::vec(rule(peers, addresses.to_vec()), 0..4))
+        mostly(prop::collection::vec(rule(peers, addresses.to_vec()), 0..3))
     };
     let (ingress, egress) = (rules("from", &addresses), rules("to", &addresses));
-    (selector(), types, ingress, egress).prop_map(|(pods, types, ingress, egress)| {
+    let pods = prop_oneof![Just(json!({})), selector()];
+    (pods, types, ingress, egress).prop_map(|(pods, types, ingress, egress)| {
         object([
             ("podSelector", Some(pods)),
             ("policyTypes", types),
@@ -151,14 +152,28 @@ fn spec(addresses: Vec<IpAddr>) -> impl Strategy<Value = Value> {
     })
 }
 
+/// Seldom nothing: what is missing or empty allows much, and hides what the rest does not.
+fn mostly<T: std::fmt::Debug>(some: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
+    prop::option::weighted(0.85, some)
+}
+
+fn few<T: std::fmt::Debug>(one: impl Strategy<Value = T>) -> impl Strategy<Value = Vec<T>> {
+    let sizes = prop_oneof![1 => Just(0), 9 => 1..3_usize];
+    let list = prop::collection::vec(one, 2);
+    (list, sizes).prop_map(|(mut list, size)| {
+        list.truncate(size);
+        list
+    })
+}
+
 fn object(fields: impl IntoIterator<Item = (&'static str, Option<Value>)>) -> Value {
     let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     Value::Object(fields.collect::<Map<_, _>>())
 }
 
 fn rule(peers: &'static str, addresses: Vec<IpAddr>) -> impl Strategy<Value = Value> {
-    let list = prop::option::of(prop::collection::vec(peer(addresses), 0..3));
-    let ports = prop::option::of(prop::collection::vec(port(), 0..3));
+    let list = mostly(few(peer(addresses)));
+    let ports = mostly(few(port()));
     (list, ports).prop_map(move |(list, ports)| {
         object([(peers, list.map(Value::from)), ("ports", ports.map(Value::from))])
     })

@@ -9,16 +9,21 @@ use crate::connections::Connections;
 use crate::isolation::Block;
 
 /// Every address of IPv4. Those of IPv6 are listed only where a policy names a block of them.
-pub(super) const EVERY_IPV4: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
+const EVERY_IPV4: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
 
-/// Cuts what is allowed to blocks into ranges of addresses with the same connections.
+/// Cuts what is allowed to everyone and to blocks into ranges of addresses with the same connections.
 pub(super) fn ranges<'b>(
+    everyone: &Connections,
     blocks: impl Iterator<Item = &'b (Block<'b>, Connections)>,
 ) -> Vec<(End, Connections)> {
     let blocks: Vec<_> = blocks.collect();
     let mut ranges = Vec::new();
     for is_v6 in [false, true] {
         let mut parts = Vec::new();
+        if !is_v6 && !everyone.is_none() {
+            let everywhere = Block { cidr: &EVERY_IPV4, except: &[] };
+            parts.extend(everywhere.ranges().map(|range| (range, everyone)));
+        }
         for (block, connections) in &blocks {
             if block.cidr.network().is_ipv6() == is_v6 {
                 parts.extend(block.ranges().map(|range| (range, connections)));
@@ -44,6 +49,7 @@ pub(super) fn ranges<'b>(
             if !covered {
                 continue;
             }
+            connections.extend(everyone);
             let high =
                 cuts.get(index + 1).map_or(if is_v6 { u128::MAX } else { MAX_V4 }, |next| next - 1);
             match merged.last_mut() {
