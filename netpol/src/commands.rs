@@ -1,18 +1,23 @@
 //! The command line.
 //!
-//! - [`check`]: manifests as an API server with strict validation sees them.
+//! - [`check`]: manifests as an API server with strict validation sees them, and lints.
+//! - [`completions`]: for shells; [`colour`]: for terminals.
 //! - [`diff`]: what another version of the manifests would change.
 //! - [`enforce`]: keeps the policies of one pod in force.
 //! - [`list`]: who may reach whom; [`formats`]: the forms of its answer.
 //! - [`policies`]: `apply`, `delete` and `get`, which speak to a running enforcer.
+//! - [`sources`]: where all of these read manifests from.
 //! - [`why`]: whether a connection may be made, and which rule decided.
 
 mod check;
+mod colour;
+mod completions;
 mod diff;
 mod enforce;
 mod formats;
 mod list;
 mod policies;
+mod sources;
 mod why;
 
 use std::fmt::Display;
@@ -24,7 +29,7 @@ use netpol::read::Finding;
 
 /// What Kubernetes NetworkPolicies mean, checked and enforced with no cluster.
 ///
-/// Exit codes: 0 as asked, 1 it could not be done, 2 bad input.
+/// Exit codes: 0 as asked; 1 the answer is not the one expected, or it could not be done; 2 bad input.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
@@ -42,6 +47,7 @@ enum Command {
     Apply(policies::Apply),
     Delete(policies::Delete),
     Get(policies::Get),
+    Completions(completions::Completions),
 }
 
 /// Why a command did not do what was asked.
@@ -65,6 +71,10 @@ impl Cli {
             Command::Apply(apply) => apply.run(),
             Command::Delete(delete) => delete.run(),
             Command::Get(get) => get.run(),
+            Command::Completions(completions) => {
+                completions.run();
+                Ok(())
+            }
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,
@@ -93,6 +103,12 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 /// Writes a line; a reader that has gone away has seen enough.
 fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Writes a line about what does not keep the command from going on.
+fn say_warning(line: &impl Display) {
+    let warning = colour::Colour::Yellow.paint("warning", &std::io::stderr());
+    say_error(&format_args!("{warning}: {line}"));
 }
 
 fn say_error(line: &impl Display) {

@@ -18,6 +18,7 @@
 //! - [`explain`]: why not, or by which part of which rule.
 //! - [`connections`], [`connectivity`]: who may reach whom: every permitted pair;
 //!   [`difference`]: what changes between two versions.
+//! - [`lint`]: what is valid and probably not meant.
 //! - [`ranges`], [`compile`]: the same decision as the filter of one pod.
 //! - [`kernel`]: that filter as an nftables table, replaced in one netlink transaction.
 //! - [`enforce`]: all of this for one pod with no cluster: `netpol enforce`, `apply`, `delete`.
@@ -36,6 +37,7 @@ pub mod explain;
 pub mod field_error;
 pub mod isolation;
 pub mod kernel;
+pub mod lint;
 pub mod names;
 pub mod policy;
 pub mod port;

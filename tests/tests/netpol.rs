@@ -3,13 +3,95 @@
 use end_to_end::{program, run};
 use std::process::Command;
 
+/// `netpol check` of these, with what else it is told.
+fn check(arguments: &[&str], input: &str) -> end_to_end::Output {
+    run(Command::new(program("netpol")).arg("check").args(arguments), input)
+}
+
+const EVERYTHING: [&str; 4] = [
+    "manifests",
+    "hello-apps=manifests/hello-app/hello-client.yaml",
+    "compose/namespaces.yaml",
+    "--fail-on=warning",
+];
+
 #[test]
 fn the_demos_manifests_have_no_findings() {
-    let output = run(Command::new(program("netpol")).args(["check", "manifests/"]), "").ok();
     assert_eq!(
-        output,
-        "no findings in 3 policies, 3 pods and workloads\nnot looked at: 1 Service\n"
+        check(&EVERYTHING, "").ok(),
+        "no findings in 3 policies, 5 pods and workloads\nnot looked at: 1 Service\n"
     );
+}
+
+/// Valid, and not what is meant: the label is misspelt.
+const HARDLY_MEANT: &str = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec:\n  podSelector:\n    matchLabels: {app: helo}\n  ingress:\n    - {}\n";
+
+#[test]
+fn warnings_have_their_place_and_fail_only_who_asks_for_it() {
+    let arguments = ["manifests/hello-app", "-"];
+    let warned = check(&arguments, HARDLY_MEANT);
+    assert_eq!(
+        warned.stderr,
+        "-:5: warning: spec.podSelector: selects no pod: none in namespace default has app=helo\n"
+    );
+    assert!(warned.ok().starts_with("1 warning in 1 policy, 3 pods and workloads\n"));
+    let failed = check(&[&arguments[..], &["--fail-on", "warning"]].concat(), HARDLY_MEANT);
+    assert_eq!(failed.status.code(), Some(1));
+    let elsewhere = check(&[&arguments[..], &["--namespace", "other"]].concat(), HARDLY_MEANT);
+    assert!(elsewhere.stderr.contains("none in namespace other has"), "{}", elsewhere.stderr);
+}
+
+#[test]
+fn findings_can_be_json_or_sarif() {
+    let misspelt = HARDLY_MEANT.replace("podSelector", "podSelecter");
+    for (text, severity, code) in [(HARDLY_MEANT, "warning", 0), (&misspelt, "error", 2)] {
+        let arguments = |format: &'static str| ["manifests/hello-app", "-", "--format", format];
+        let output = check(&arguments("json"), text);
+        assert_eq!(output.status.code(), Some(code));
+        assert_eq!(output.stderr, "");
+        let json: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+        assert_eq!(json[0]["severity"], severity);
+        assert_eq!((json[0]["file"].as_str(), json[0]["line"].as_u64()), (Some("-"), Some(5)));
+        let sarif: serde_json::Value =
+            serde_json::from_str(&check(&arguments("sarif"), text).stdout).unwrap();
+        let result = &sarif["runs"][0]["results"][0];
+        assert_eq!(sarif["version"], "2.1.0");
+        assert_eq!(result["level"], severity);
+        assert_eq!(result["message"]["text"], json[0]["message"]);
+        let place = &result["locations"][0]["physicalLocation"];
+        assert_eq!(place["region"]["startLine"], 5);
+    }
+}
+
+#[test]
+fn a_folder_with_one_bad_document_is_an_error_or_a_warning_and_never_silence() {
+    let list = |arguments: &[&str]| {
+        let mut netpol = Command::new(program("netpol"));
+        run(netpol.args(["list", "manifests/hello-app", "-"]).args(arguments), "kind: [\n")
+    };
+    let stopped = list(&[]);
+    assert_eq!((stopped.status.code(), stopped.stdout.as_str()), (Some(2), ""));
+    let gone_on = list(&["--keep-going"]);
+    assert!(gone_on.stderr.starts_with("warning: -:"), "{}", gone_on.stderr);
+    assert!(gone_on.ok().contains("default/hello-server[Deployment]"));
+}
+
+#[test]
+fn policies_of_other_kinds_are_told_to_be_left_out() {
+    let cilium = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p}\n";
+    let mut netpol = Command::new(program("netpol"));
+    let output = run(netpol.args(["list", "manifests/hello-app", "-"]), cilium);
+    assert_eq!(
+        output.stderr,
+        "warning: 1 CiliumNetworkPolicy not looked at: the answer is as if there were none\n"
+    );
+}
+
+#[test]
+fn shells_take_the_completions() {
+    let script = run(Command::new(program("netpol")).args(["completions", "bash"]), "").ok();
+    assert!(script.contains("--keep-going") && script.contains("complete -F _netpol"));
+    let _ = run(Command::new("bash").args(["-n"]), &script).ok();
 }
 
 #[test]

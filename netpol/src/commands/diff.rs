@@ -6,9 +6,10 @@ use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use netpol::connectivity::connectivity;
 use netpol::difference::{Pairs, gained};
-use netpol::read::{Input, manifests};
 
-use super::{Failure, say, say_error};
+use super::colour::Colour;
+use super::sources::How;
+use super::{Failure, say};
 
 /// Show the connections that another version of the manifests permits, or no longer permits
 ///
@@ -23,6 +24,9 @@ pub(super) struct Diff {
 
     /// File or folder of the version after
     new: OsString,
+
+    #[command(flatten)]
+    how: How,
 
     /// What to exit 1 for
     #[arg(long, value_enum, default_value_t)]
@@ -44,14 +48,15 @@ enum FailOn {
 
 impl Diff {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let old = read(self.old)?;
-        let new = read(self.new)?;
+        let old = connectivity(&self.how.read(vec![self.old])?.cluster);
+        let new = connectivity(&self.how.read(vec![self.new])?.cluster);
         let (gained, lost) = (gained(&old, &new), gained(&new, &old));
         let mut lines: Vec<_> = lines("+", &gained).chain(lines("-", &lost)).collect();
         // By pair, so that what changes for one stands together.
         lines.sort_by(|(_, one), (_, other)| one.cmp(other));
         for (sign, line) in &lines {
-            say(format_args!("{sign} {line}"));
+            let colour = if *sign == "+" { Colour::Green } else { Colour::Red };
+            say(colour.paint(format_args!("{sign} {line}"), &std::io::stdout()));
         }
         let fails = match self.fail_on {
             FailOn::Gained => !gained.is_empty(),
@@ -65,15 +70,6 @@ impl Diff {
         }
         Ok(())
     }
-}
-
-fn read(path: OsString) -> Result<Pairs, Failure> {
-    let input = Input::from(path);
-    let manifests = manifests(&[input], std::io::stdin().lock()).map_err(Failure::BadInput)?;
-    for refusal in &manifests.refusals {
-        say_error(&format_args!("warning: {refusal}"));
-    }
-    Ok(connectivity(&manifests.cluster))
 }
 
 fn lines<'a>(

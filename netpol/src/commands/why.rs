@@ -1,6 +1,5 @@
 //! `netpol why`.
 
-use std::ffi::OsString;
 use std::net::IpAddr;
 
 use anyhow::{anyhow, bail};
@@ -11,9 +10,10 @@ use netpol::evaluate::Connection;
 use netpol::explain::{Explanation, Miss, Reason, explain};
 use netpol::isolation::Party;
 use netpol::port::Protocol;
-use netpol::read::{Input, manifests};
 
-use super::{Failure, say, say_error};
+use super::colour::Colour;
+use super::sources::Sources;
+use super::{Failure, say};
 
 /// Say whether a connection may be made, and which rule decided
 ///
@@ -32,9 +32,8 @@ pub(super) struct Why {
     #[arg(value_name = "DST:PORT[/PROTOCOL]")]
     destination: String,
 
-    /// Files, folders, or - for standard input; NAMESPACE=PATH for what names no namespace
-    #[arg(required = true, value_name = "[NAMESPACE=]PATH")]
-    paths: Vec<OsString>,
+    #[command(flatten)]
+    sources: Sources,
 
     /// Exit 1 unless the answer is this
     #[arg(long, value_enum)]
@@ -49,16 +48,13 @@ enum Expect {
 
 impl Why {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let inputs: Vec<_> = self.paths.into_iter().map(Input::from).collect();
-        let manifests = manifests(&inputs, std::io::stdin().lock()).map_err(Failure::BadInput)?;
-        for refusal in &manifests.refusals {
-            say_error(&format_args!("warning: {refusal}"));
-        }
+        let namespace = self.sources.how.namespace.clone();
+        let manifests = self.sources.read()?;
         let cluster = &manifests.cluster;
         let bad = |error: anyhow::Error| Failure::BadArgument(error);
         let (destination, port, protocol) = destination(&self.destination).map_err(bad)?;
-        let sources = parties(cluster, &self.source).map_err(bad)?;
-        let destinations = parties(cluster, destination).map_err(bad)?;
+        let sources = parties(cluster, &namespace, &self.source).map_err(bad)?;
+        let destinations = parties(cluster, &namespace, destination).map_err(bad)?;
         let mut answers = Vec::new();
         for source in &sources {
             for destination in &destinations {
@@ -122,7 +118,11 @@ fn number(destination: Party<'_>, port: &str, protocol: Protocol) -> anyhow::Res
 }
 
 /// Who is meant: an address, or the pods of a workload.
-fn parties<'a>(cluster: &'a Cluster, text: &str) -> anyhow::Result<Vec<Party<'a>>> {
+fn parties<'a>(
+    cluster: &'a Cluster,
+    namespace: &str,
+    text: &str,
+) -> anyhow::Result<Vec<Party<'a>>> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     if let Ok(address) = bare.parse::<IpAddr>() {
         let owner = cluster.pods().iter().find(|pod| pod.addresses.contains(&address));
@@ -132,7 +132,7 @@ fn parties<'a>(cluster: &'a Cluster, text: &str) -> anyhow::Result<Vec<Party<'a>
         Some((name, kind)) => (name, Some(kind)),
         None => (text, None),
     };
-    let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
+    let (namespace, name) = name.split_once('/').unwrap_or((namespace, name));
     let is_meant = |pod: &&Pod| {
         let workload = &pod.workload;
         pod.namespace == namespace
@@ -166,7 +166,9 @@ fn end(party: Party<'_>) -> String {
 
 fn tell(connection: &Connection<'_>, explanation: &Explanation<'_>) {
     let Connection { source, destination, protocol, port } = *connection;
-    let verdict = if explanation.allowed { "allowed" } else { "denied" };
+    let (colour, verdict) =
+        if explanation.allowed { (Colour::Green, "allowed") } else { (Colour::Red, "denied") };
+    let verdict = colour.paint(verdict, &std::io::stdout());
     say(format_args!("{} => {}:{port}/{protocol} is {verdict}", end(source), end(destination)));
     for (direction, party, reason) in [
         ("egress of", source, &explanation.egress),
