@@ -26,6 +26,9 @@ use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{SndBuf, SndBufForce};
 use nlink::netlink::nftables::{
     BaseChain, Chain, CmpOp, CtDirection, CtState, DynsetExpr, DynsetOp, Expr, Family, FilterHook,
     LimitExpr, LimitUnit, LogExpr, PacketField, PayloadBase, Policy as ChainPolicy, Priority,
@@ -45,6 +48,9 @@ const ELEMENTS_A_MESSAGE: usize = 1000;
 
 /// Neighbour discovery, without which IPv6 cannot find even an allowed peer (RFC 4861).
 const NEIGHBOUR_DISCOVERY: (u8, u8) = (133, 137);
+
+/// The send buffer that is asked for: a transaction is one message, of some 80 bytes a range.
+const SEND_BUFFER: usize = 8 << 20;
 
 /// How much of a denied packet is logged: the headers, with some options.
 pub(crate) const LOGGED_BYTES: u32 = 128;
@@ -66,6 +72,8 @@ pub struct KernelError {
 fn hint(cause: &nlink::netlink::Error) -> &'static str {
     if cause.is_permission_denied() {
         "; it needs CAP_NET_ADMIN over the network namespace"
+    } else if cause.errno() == Some(Errno::EMSGSIZE as i32) {
+        "; the filter has more addresses than a message may: run it as root, or raise net.core.wmem_max"
     } else {
         ""
     }
@@ -85,7 +93,7 @@ impl Firewall {
             action: "reach a network namespace's nftables",
             cause,
         })?;
-        Ok(Self { connection })
+        Ok(Self::with(connection))
     }
 
     /// A writer for the network namespace that this process is in. Needs `CAP_NET_ADMIN` over
@@ -93,7 +101,17 @@ impl Firewall {
     pub fn here() -> Result<Self, KernelError> {
         let connection = Connection::<Nftables>::new()
             .map_err(|cause| KernelError { action: "reach nftables", cause })?;
-        Ok(Self { connection })
+        Ok(Self::with(connection))
+    }
+
+    fn with(connection: Connection<Nftables>) -> Self {
+        let socket = connection.socket();
+        // Past net.core.wmem_max with CAP_NET_ADMIN over the machine (socket(7)), up to it without;
+        // with neither all but the largest filters fit.
+        if setsockopt(socket, SndBufForce, &SEND_BUFFER).is_err() {
+            let _ = setsockopt(socket, SndBuf, &SEND_BUFFER);
+        }
+        Self { connection }
     }
 
     /// Replaces the table by one that enforces `filter`. On an error the old one stays in force.

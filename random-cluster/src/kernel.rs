@@ -12,6 +12,9 @@ use netpol::evaluate::{Connection, evaluate};
 use netpol::isolation::Party;
 use netpol::kernel::Firewall;
 use netpol::port::Protocol;
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{getegid, geteuid};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -256,4 +259,20 @@ fn open() -> PodFilter {
         nodes: Vec::new(),
         behaviour: Behaviour::default(),
     }
+}
+
+/// Becomes root of a user namespace, if the kernel asks for it. Called while there is one thread.
+pub fn enter_user_namespace() -> anyhow::Result<()> {
+    match unshare(CloneFlags::CLONE_NEWNET) {
+        Ok(()) => return Ok(()),
+        Err(Errno::EPERM) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let (user, group) = (geteuid(), getegid());
+    unshare(CloneFlags::CLONE_NEWUSER)?;
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/uid_map", format!("0 {user} 1\n"))?;
+    std::fs::write("/proc/self/gid_map", format!("0 {group} 1\n"))?;
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    Ok(())
 }

@@ -4,13 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use nix::errno::Errno;
-use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{getegid, geteuid};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use random_cluster::kernel::{Difference, From, Kernel, Probe};
+use random_cluster::kernel::{Difference, From, Kernel, Probe, enter_user_namespace};
 use random_cluster::small::{PORTS, PROTOCOLS, SmallCluster, cluster};
 
 /// Probes of one cluster, all at once.
@@ -121,20 +118,4 @@ fn report(kernel: &Kernel, small: &SmallCluster, difference: &Difference, seed: 
     let word = |allowed: bool| if allowed { "allowed" } else { "denied" };
     println!("{probe:?}: the evaluator says {}, the kernel {}", word(*expected), word(!*expected));
     println!("the same again: differential --seed {seed} --round {round}");
-}
-
-/// Becomes root of a user namespace, if the kernel asks for it. Called while there is one thread.
-fn enter_user_namespace() -> anyhow::Result<()> {
-    match unshare(CloneFlags::CLONE_NEWNET) {
-        Ok(()) => return Ok(()),
-        Err(Errno::EPERM) => {}
-        Err(errno) => return Err(errno.into()),
-    }
-    let (user, group) = (geteuid(), getegid());
-    unshare(CloneFlags::CLONE_NEWUSER)?;
-    std::fs::write("/proc/self/setgroups", "deny")?;
-    std::fs::write("/proc/self/uid_map", format!("0 {user} 1\n"))?;
-    std::fs::write("/proc/self/gid_map", format!("0 {group} 1\n"))?;
-    unshare(CloneFlags::CLONE_NEWNET)?;
-    Ok(())
 }
