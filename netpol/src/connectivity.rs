@@ -94,12 +94,13 @@ pub fn each_pair(cluster: &Cluster, mut tell: impl FnMut(&End, &End, &Connection
     let admitted = ingress.by_peer(world.pods.len());
     let mut external = External::new(&egress);
     let mut row = Row::new(world.ends.len());
+    let mut admits = vec![NONE; ingress.list.len()];
     for source in 0..world.ends.len() {
         for (range, connections) in external.of(world.pods_of(source)) {
             tell(&world.ends[source], range, connections);
         }
         for pod in world.pods_of(source) {
-            let mut admits = vec![NONE; ingress.list.len()];
+            admits.fill(NONE);
             admits[OPEN] = ALL;
             for (filter, id) in &admitted[pod] {
                 admits[*filter] = *id;

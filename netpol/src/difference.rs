@@ -1,10 +1,10 @@
 //! What another version of the manifests would change: connections gained and lost.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 
 use crate::connections::Connections;
 use crate::connectivity::End;
+use crate::ranges::{address, cut, number};
 
 /// Every permitted pair, as [`crate::connectivity::connectivity`] finds them.
 pub type Pairs = BTreeMap<(End, End), Connections>;
@@ -24,7 +24,8 @@ pub fn gained(old: &Pairs, new: &Pairs) -> Pairs {
     for (place, ranges) in &new.outside {
         let before = old.outside.get(place).map_or(&[][..], Vec::as_slice);
         for (first, last, more) in difference(before, ranges) {
-            let outside = End::External(place.address(first), place.address(last));
+            let [first, last] = [first, last].map(|number| address(number, place.is_v6));
+            let outside = End::External(first, last);
             let pair = match place.way {
                 Way::In => (outside, place.workload.clone()),
                 Way::Out => (place.workload.clone(), outside),
@@ -59,17 +60,6 @@ enum Way {
     Out,
 }
 
-impl Place {
-    fn address(&self, number: u128) -> IpAddr {
-        if self.is_v6 {
-            IpAddr::V6(number.into())
-        } else {
-            #[expect(clippy::cast_possible_truncation, reason = "made from 32 bits")]
-            IpAddr::V4((number as u32).into())
-        }
-    }
-}
-
 impl Cut {
     fn of(pairs: &Pairs) -> Self {
         let mut cut = Self::default();
@@ -92,39 +82,16 @@ impl Cut {
     }
 }
 
-fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => u128::from(u32::from(address)),
-        IpAddr::V6(address) => u128::from(address),
-    }
-}
-
-/// What `new` has and `old` has not, cut where either changes, and joined where that is the same.
+/// What `new` has and `old` has not.
 fn difference(old: &[Range], new: &[Range]) -> Vec<Range> {
-    let cuts: BTreeSet<u128> = old
-        .iter()
-        .chain(new)
-        .flat_map(|(first, last, _)| [Some(*first), last.checked_add(1)])
-        .flatten()
-        .collect();
-    let cuts: Vec<u128> = cuts.into_iter().collect();
     let at = |ranges: &[Range], number: u128| {
         let holding = ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&number));
         holding.map_or_else(Connections::none, |(_, _, connections)| connections.clone())
     };
-    let mut pieces: Vec<Range> = Vec::new();
-    for (index, first) in cuts.iter().enumerate() {
-        let more = at(new, *first).difference(&at(old, *first));
-        if more.is_none() {
-            continue;
-        }
-        let last = cuts.get(index + 1).map_or(u128::MAX, |next| next - 1);
-        match pieces.last_mut() {
-            Some((_, end, same)) if *end + 1 == *first && *same == more => *end = last,
-            _ => pieces.push((*first, last, more)),
-        }
-    }
-    pieces
+    cut(old.iter().chain(new).map(|(first, last, _)| (*first, *last)), |number| {
+        let more = at(new, number).difference(&at(old, number));
+        (!more.is_none()).then_some(more)
+    })
 }
 
 #[cfg(test)]

@@ -117,14 +117,6 @@ impl<'a> End<'a, '_> {
         format!("spec.{}[{rule}]", self.direction)
     }
 
-    /// `from` or `to`.
-    fn peers_field(&self) -> &'static str {
-        match self.direction {
-            Direction::Ingress => "from",
-            Direction::Egress => "to",
-        }
-    }
-
     fn matched(&self, Allowance { policy, index, rule }: Allowance<'a>) -> Match<'a> {
         let path = self.path(index);
         let peer = match &rule.peers {
@@ -135,7 +127,7 @@ impl<'a> End<'a, '_> {
                 };
                 let found = peers.iter().enumerate().find(matching);
                 found.map_or_else(String::new, |(number, peer)| {
-                    format!("{path}.{}[{number}]: {}", self.peers_field(), Words(peer))
+                    format!("{path}.{}[{number}]: {}", self.direction.peers_field(), Words(peer))
                 })
             }
         };
@@ -167,7 +159,7 @@ impl<'a> End<'a, '_> {
                     .iter()
                     .enumerate()
                     .map(|(number, peer)| {
-                        let place = format!("{path}.{}[{number}]", self.peers_field());
+                        let place = format!("{path}.{}[{number}]", self.direction.peers_field());
                         (place, self.peer_obstacles(peer, policy))
                     })
                     .collect(),

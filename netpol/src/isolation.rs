@@ -87,7 +87,7 @@ impl<'a> Isolation<'a> {
         let mut rules = Vec::new();
         for policy in cluster.policies() {
             let Some(its_rules) = policy.rules(direction) else { continue };
-            if policy.namespace != pod.namespace || !policy.pods.matches(&pod.labels) {
+            if !policy.selects(pod) {
                 continue;
             }
             policies.push(policy);
@@ -95,6 +95,14 @@ impl<'a> Isolation<'a> {
             rules.extend(numbered.map(|(index, rule)| Allowance { policy, index, rule }));
         }
         if policies.is_empty() { Self::Open } else { Self::Allowed { policies, rules } }
+    }
+}
+
+impl Policy {
+    /// Whether the policy is about `pod` (rules 1 and 8), were it not on its node's network (rule 19).
+    #[must_use]
+    pub fn selects(&self, pod: &Pod) -> bool {
+        self.namespace == pod.namespace && self.pods.matches(&pod.labels)
     }
 }
 

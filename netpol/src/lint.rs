@@ -28,11 +28,7 @@ pub fn warnings(manifests: &Manifests) -> Vec<Finding> {
     let mut warnings = Vec::new();
     for (policy, written) in cluster.policies().iter().zip(&manifests.written) {
         let mut lint = Lint { cluster, policy, written, warnings: &mut warnings };
-        let selected: Vec<&Pod> = cluster
-            .pods()
-            .iter()
-            .filter(|pod| pod.namespace == policy.namespace && policy.pods.matches(&pod.labels))
-            .collect();
+        let selected: Vec<&Pod> = cluster.pods().iter().filter(|pod| policy.selects(pod)).collect();
         lint.selection(&selected);
         for direction in Direction::BOTH {
             for (index, rule) in policy.rules(direction).unwrap_or_default().iter().enumerate() {
@@ -89,10 +85,7 @@ impl Lint<'_> {
 
     fn rule(&mut self, direction: Direction, rule: &Allowance<'_>, selected: &[&Pod]) {
         let path = format!("spec.{direction}[{}]", rule.index);
-        let field = match direction {
-            Direction::Ingress => "from",
-            Direction::Egress => "to",
-        };
+        let field = direction.peers_field();
         if let Peers::Any(peers) = &rule.rule.peers {
             for (number, peer) in peers.iter().enumerate() {
                 self.peer(&format!("{path}.{field}[{number}]"), peer);

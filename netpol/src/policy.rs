@@ -19,6 +19,15 @@ pub enum Direction {
 impl Direction {
     /// Both directions.
     pub const BOTH: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    /// The field of a rule that names its peers.
+    #[must_use]
+    pub fn peers_field(self) -> &'static str {
+        match self {
+            Self::Ingress => "from",
+            Self::Egress => "to",
+        }
+    }
 }
 
 impl fmt::Display for Direction {

@@ -1,5 +1,6 @@
 //! Sets of addresses as disjoint, sorted ranges: what an nftables interval set takes.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -46,8 +47,7 @@ impl Addresses {
     /// The IPv4 ranges.
     #[must_use]
     pub fn v4(&self) -> impl ExactSizeIterator<Item = (Ipv4Addr, Ipv4Addr)> {
-        #[expect(clippy::cast_possible_truncation, reason = "made from 32 bits")]
-        self.v4.0.iter().map(|(low, high)| ((*low as u32).into(), (*high as u32).into()))
+        self.v4.0.iter().map(|(low, high)| (address_v4(*low), address_v4(*high)))
     }
 
     /// The IPv6 ranges.
@@ -104,11 +104,46 @@ pub(crate) fn block_ranges(cidr: &IpNet, except: &[IpNet]) -> Vec<(u128, u128)> 
 }
 
 fn bounds(block: &IpNet) -> (u128, u128) {
-    let number = |address| match address {
+    (number(block.network()), number(block.broadcast()))
+}
+
+/// An address as a number, within its family.
+pub(crate) fn number(address: IpAddr) -> u128 {
+    match address {
         IpAddr::V4(address) => u128::from(u32::from(address)),
         IpAddr::V6(address) => u128::from(address),
-    };
-    (number(block.network()), number(block.broadcast()))
+    }
+}
+
+/// The address of this number.
+pub(crate) fn address(number: u128, is_v6: bool) -> IpAddr {
+    if is_v6 { IpAddr::V6(number.into()) } else { IpAddr::V4(address_v4(number)) }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "made from 32 bits")]
+fn address_v4(number: u128) -> Ipv4Addr {
+    (number as u32).into()
+}
+
+/// Cuts one family's numbers wherever one of `ranges` begins or ends, asks what is `at` each piece,
+/// and joins neighbours that have the same. Where there is nothing, there is no piece.
+pub(crate) fn cut<T: PartialEq>(
+    ranges: impl Iterator<Item = (u128, u128)>,
+    mut at: impl FnMut(u128) -> Option<T>,
+) -> Vec<(u128, u128, T)> {
+    let cuts: BTreeSet<u128> =
+        ranges.flat_map(|(first, last)| [Some(first), last.checked_add(1)]).flatten().collect();
+    let mut pieces: Vec<(u128, u128, T)> = Vec::new();
+    let mut cuts = cuts.into_iter().peekable();
+    while let Some(first) = cuts.next() {
+        let Some(here) = at(first) else { continue };
+        let last = cuts.peek().map_or(u128::MAX, |next| next - 1);
+        match pieces.last_mut() {
+            Some((_, end, same)) if *end + 1 == first && *same == here => *end = last,
+            _ => pieces.push((first, last, here)),
+        }
+    }
+    pieces
 }
 
 #[cfg(test)]
@@ -147,11 +182,11 @@ mod tests {
 
     #[test]
     fn a_hole_cuts_only_the_part_that_it_is_in() {
-        let holes = ["10.0.0.64/26", "10.0.0.200/32", "10.0.0.2/32"];
+        let holes = ["10.0.0.64/26", "10.0.0.200/32", "10.0.0.2/32", "10.0.0.0/32"];
         assert_eq!(
             v4(&[("10.0.0.0/24", &holes)]),
             [
-                "10.0.0.0-10.0.0.1",
+                "10.0.0.1-10.0.0.1",
                 "10.0.0.3-10.0.0.63",
                 "10.0.0.128-10.0.0.199",
                 "10.0.0.201-10.0.0.255"

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use netpol::cluster::Cluster;
 use netpol::port::Protocol;
 use netpol::read::{Input, manifests};
@@ -200,33 +201,16 @@ fn block(addresses: Vec<IpAddr>) -> impl Strategy<Value = Value> {
                 let whole = if address.is_ipv4() { 32 } else { 128 };
                 [0, whole - 3, whole - 1, whole][usize::from(size)]
             };
-            let cidr = format!("{address}/{}", length(address, size));
-            let outer: blocks::Net = (address, length(address, size));
+            let outer = IpNet::new_assert(address, length(address, size));
             let holes = holes.into_iter().filter_map(|(hole, more)| {
-                let inner = (hole, length(hole, more));
-                blocks::is_strictly_inside(inner, outer).then(|| format!("{hole}/{}", inner.1))
+                let inner = IpNet::new_assert(hole, length(hole, more));
+                let is_inside = outer.contains(&inner) && inner.prefix_len() > outer.prefix_len();
+                is_inside.then(|| inner.to_string())
             });
             let holes: Vec<String> = holes.collect();
-            json!({"cidr": cidr, "except": holes})
+            json!({"cidr": outer.to_string(), "except": holes})
         },
     )
-}
-
-/// As much of CIDR blocks as the generator needs, and none of netpol's own.
-mod blocks {
-    use std::net::IpAddr;
-
-    pub type Net = (IpAddr, u8);
-
-    pub fn is_strictly_inside((inner, length): Net, (outer, outer_length): Net) -> bool {
-        let number = |address: IpAddr| match address {
-            IpAddr::V4(address) => (u128::from(u32::from(address)), 32_u8),
-            IpAddr::V6(address) => (u128::from(address), 128),
-        };
-        let ((inner, bits), (outer, outer_bits)) = (number(inner), number(outer));
-        let prefix = |number: u128| number.checked_shr(u32::from(bits - outer_length)).unwrap_or(0);
-        bits == outer_bits && length > outer_length && prefix(inner) == prefix(outer)
-    }
 }
 
 fn port() -> impl Strategy<Value = Value> {

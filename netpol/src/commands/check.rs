@@ -1,13 +1,12 @@
 //! `netpol check`.
 
-use std::ffi::OsString;
-
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use netpol::lint::warnings;
-use netpol::read::{Finding, Input, Manifests, manifests_and_findings};
+use netpol::read::{Finding, Manifests};
 use serde_json::{Value, json};
 
+use super::sources::{Namespace, Paths};
 use super::{Failure, say, say_error};
 
 /// Check manifests as an API server with strict validation does, and for what is hardly meant
@@ -19,13 +18,11 @@ use super::{Failure, say, say_error};
 /// Example: netpol check manifests/hello-app manifests/network-policy.yaml
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// Files, folders, or - for standard input; NAMESPACE=PATH for what names no namespace
-    #[arg(required = true, value_name = "[NAMESPACE=]PATH")]
-    paths: Vec<OsString>,
+    #[command(flatten)]
+    paths: Paths,
 
-    /// Where an object is that names no namespace
-    #[arg(short, long, default_value = "default")]
-    namespace: String,
+    #[command(flatten)]
+    default: Namespace,
 
     /// The form of the findings
     #[arg(long, value_enum, default_value_t)]
@@ -58,9 +55,7 @@ enum FailOn {
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let inputs = self.paths.into_iter().map(|path| Input::parse(path, &self.namespace));
-        let inputs: Vec<_> = inputs.collect();
-        let (manifests, findings) = manifests_and_findings(&inputs, std::io::stdin().lock());
+        let (manifests, findings) = self.paths.read(&self.default);
         // On a part nothing can be said of what selects whom.
         let warnings = if findings.is_empty() { warnings(&manifests) } else { Vec::new() };
         let errors = [findings, manifests.refusals.clone()].concat();

@@ -48,8 +48,8 @@ enum FailOn {
 
 impl Diff {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let old = connectivity(&self.how.read(vec![self.old])?.cluster);
-        let new = connectivity(&self.how.read(vec![self.new])?.cluster);
+        let old = connectivity(&self.how.read(self.old.into())?.cluster);
+        let new = connectivity(&self.how.read(self.new.into())?.cluster);
         let (gained, lost) = (gained(&old, &new), gained(&new, &old));
         let mut lines: Vec<_> = lines("+", &gained).chain(lines("-", &lost)).collect();
         // By pair, so that what changes for one stands together.

@@ -3,25 +3,37 @@
 use std::ffi::OsString;
 
 use clap::Args;
-use netpol::read::{Input, Manifests, manifests_and_findings};
+use netpol::read::{Finding, Input, Manifests, manifests_and_findings};
 
 use super::{Failure, say_warning};
 
 #[derive(Debug, Args)]
 pub(super) struct Sources {
-    /// Files, folders, or - for standard input; NAMESPACE=PATH for what names no namespace
-    #[arg(required = true, value_name = "[NAMESPACE=]PATH")]
-    pub paths: Vec<OsString>,
+    #[command(flatten)]
+    paths: Paths,
 
     #[command(flatten)]
     pub how: How,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct How {
+pub(super) struct Paths {
+    /// Files, folders, or - for standard input; NAMESPACE=PATH for what names no namespace
+    #[arg(required = true, value_name = "[NAMESPACE=]PATH")]
+    paths: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Namespace {
     /// Where an object is that names no namespace
     #[arg(short, long, default_value = "default")]
     pub namespace: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct How {
+    #[command(flatten)]
+    pub default: Namespace,
 
     /// Go on with what can be read, with a warning for the rest
     #[arg(long)]
@@ -34,12 +46,25 @@ impl Sources {
     }
 }
 
+impl Paths {
+    /// Every object, and what is wrong with those that are not read.
+    pub(super) fn read(self, default: &Namespace) -> (Manifests, Vec<Finding>) {
+        let inputs = self.paths.into_iter().map(|path| Input::parse(path, &default.namespace));
+        let inputs: Vec<_> = inputs.collect();
+        manifests_and_findings(&inputs, std::io::stdin().lock())
+    }
+}
+
+impl From<OsString> for Paths {
+    fn from(path: OsString) -> Self {
+        Self { paths: vec![path] }
+    }
+}
+
 impl How {
     /// Reads `paths`, and warns of what may make the answer another than a cluster's.
-    pub(super) fn read(&self, paths: Vec<OsString>) -> Result<Manifests, Failure> {
-        let inputs = paths.into_iter().map(|path| Input::parse(path, &self.namespace));
-        let inputs: Vec<_> = inputs.collect();
-        let (manifests, findings) = manifests_and_findings(&inputs, std::io::stdin().lock());
+    pub(super) fn read(&self, paths: Paths) -> Result<Manifests, Failure> {
+        let (manifests, findings) = paths.read(&self.default);
         if !findings.is_empty() && !self.keep_going {
             return Err(Failure::BadInput([findings, manifests.refusals].concat()));
         }

@@ -48,7 +48,7 @@ enum Expect {
 
 impl Why {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let namespace = self.sources.how.namespace.clone();
+        let namespace = self.sources.how.default.namespace.clone();
         let manifests = self.sources.read()?;
         let cluster = &manifests.cluster;
         let bad = |error: anyhow::Error| Failure::BadArgument(error);

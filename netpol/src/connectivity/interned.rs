@@ -17,14 +17,18 @@ pub(super) const ALL: Id = 1;
 pub(super) struct Interned {
     list: Vec<Connections>,
     ids: HashMap<Connections, Id>,
-    meets: HashMap<(Id, Id), Id>,
-    joins: HashMap<(Id, Id), Id>,
+    found: HashMap<(Operation, (Id, Id)), Id>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Operation {
+    Meet,
+    Join,
 }
 
 impl Default for Interned {
     fn default() -> Self {
-        let (meets, joins) = (HashMap::new(), HashMap::new());
-        let mut interned = Self { list: Vec::new(), ids: HashMap::new(), meets, joins };
+        let mut interned = Self { list: Vec::new(), ids: HashMap::new(), found: HashMap::new() };
         assert_eq!(interned.id(Connections::none()), NONE);
         assert_eq!(interned.id(Connections::all()), ALL);
         interned
@@ -54,15 +58,7 @@ impl Interned {
             (NONE, _) => NONE,
             (ALL, id) => id,
             (low, high) if low == high => low,
-            pair => {
-                if let Some(id) = self.meets.get(&pair) {
-                    return *id;
-                }
-                let both = self.get(one).intersection(self.get(other));
-                let id = self.id(both);
-                self.meets.insert(pair, id);
-                id
-            }
+            pair => self.found(Operation::Meet, pair),
         }
     }
 
@@ -72,16 +68,26 @@ impl Interned {
             (NONE, id) => id,
             (ALL, _) => ALL,
             (low, high) if low == high => low,
-            pair => {
-                if let Some(id) = self.joins.get(&pair) {
-                    return *id;
-                }
-                let mut either = self.get(one).clone();
-                either.extend(self.get(other));
-                let id = self.id(either);
-                self.joins.insert(pair, id);
-                id
-            }
+            pair => self.found(Operation::Join, pair),
         }
+    }
+
+    /// Looked up, or found and remembered.
+    fn found(&mut self, operation: Operation, (one, other): (Id, Id)) -> Id {
+        if let Some(id) = self.found.get(&(operation, (one, other))) {
+            return *id;
+        }
+        let (left, right) = (self.get(one), self.get(other));
+        let found = match operation {
+            Operation::Meet => left.intersection(right),
+            Operation::Join => {
+                let mut either = left.clone();
+                either.extend(right);
+                either
+            }
+        };
+        let id = self.id(found);
+        self.found.insert((operation, (one, other)), id);
+        id
     }
 }
