@@ -1,5 +1,6 @@
 //! The program: reads its arguments, polls until the count is reached or SIGTERM or SIGINT.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -12,7 +13,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let _log = hello_common::log::init(std::io::stdout(), args.log_format, TextStyle::Bare);
+    let _log = match hello_common::log::init(args.log_format, TextStyle::Bare) {
+        Ok(log) => log,
+        Err(error) => {
+            // Not eprintln!, which panics when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "hello-client: cannot start the log: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let result = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -48,9 +56,7 @@ async fn poll(args: Args) -> anyhow::Result<bool> {
     let plan = Plan { interval: args.interval, count: args.count };
     let summary = run(&poller, plan, stop).await;
     if plan.count.is_some() {
-        // Not eprintln!, which panics when standard error is closed.
-        let _ =
-            std::io::Write::write_all(&mut std::io::stderr(), format!("{summary}\n").as_bytes());
+        let _ = writeln!(std::io::stderr(), "{summary}");
     }
     Ok(as_expected(&summary, plan, args.expect))
 }

@@ -12,6 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use serde::Serialize;
 
+use crate::metrics::{self, Metrics};
+
 /// What the server says, once in each form it can be asked for.
 #[derive(Clone, Debug)]
 pub struct Greeting {
@@ -63,13 +65,19 @@ impl Readiness {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    fn is_draining(&self) -> bool {
+    /// Whether `/readyz` answers 503.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// The whole application.
-pub fn router(greeting: Greeting, readiness: Readiness) -> Router {
+pub fn router(greeting: Greeting, readiness: Readiness, metrics: Arc<Metrics>) -> Router {
+    let metrics = move || {
+        let text = metrics.to_string();
+        async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text) }
+    };
     let readyz = move || {
         let draining = readiness.is_draining();
         async move {
@@ -83,6 +91,7 @@ pub fn router(greeting: Greeting, readiness: Readiness) -> Router {
     Router::new()
         .route("/healthz", any(|| async { "ok\n" }))
         .route("/readyz", any(readyz))
+        .route("/metrics", any(metrics))
         .fallback(greet)
         .with_state(Arc::new(greeting))
 }
@@ -119,12 +128,16 @@ mod tests {
 
     use super::*;
 
+    fn app(readiness: Readiness) -> Router {
+        router(Greeting::new("1.2.3", "pod-a"), readiness, Arc::new(Metrics::new("1.2.3")))
+    }
+
     async fn ask(method: Method, path: &str, accept: Option<&str>) -> (StatusCode, String, String) {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(accept) = accept {
             request = request.header(ACCEPT, accept);
         }
-        let app = router(Greeting::new("1.2.3", "pod-a"), Readiness::default());
+        let app = app(Readiness::default());
         let response = app.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         let status = response.status();
         let content_type = response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
@@ -165,9 +178,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn metrics_are_what_prometheus_reads() {
+        let (status, content_type, body) = ask(Method::GET, "/metrics", None).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(content_type, metrics::CONTENT_TYPE);
+        assert!(body.contains("hello_server_build_info{version=\"1.2.3\"} 1\n"), "{body}");
+    }
+
+    #[tokio::test]
     async fn readiness_ends_when_the_server_drains_and_liveness_does_not() {
         let readiness = Readiness::default();
-        let app = router(Greeting::new("1", "a"), readiness.clone());
+        let app = app(readiness.clone());
         let status = async |path: &str| {
             let request = Request::builder().uri(path).body(Body::empty()).unwrap();
             app.clone().oneshot(request).await.unwrap().status()

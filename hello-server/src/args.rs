@@ -29,6 +29,10 @@ pub struct Args {
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: hello_common::log::Format,
 
+    /// Project whose traces JSON log lines refer to
+    #[arg(long, env = "GOOGLE_CLOUD_PROJECT", value_name = "PROJECT")]
+    pub google_cloud_project: Option<String>,
+
     /// After SIGTERM, how long new connections are still served while /readyz answers 503
     #[arg(long, env = "DRAIN_DELAY", value_name = "SECONDS", value_parser = seconds::parse, default_value = "0.5")]
     pub drain_delay: Duration,
@@ -38,8 +42,12 @@ pub struct Args {
     pub drain_timeout: Duration,
 
     /// How long a client may take to send a request's headers
-    #[arg(long, env = "HEADER_TIMEOUT", value_name = "SECONDS", value_parser = seconds::parse, default_value = "10")]
+    #[arg(long, env = "HEADER_TIMEOUT", value_name = "SECONDS", value_parser = seconds::parse_above_zero, default_value = "10")]
     pub header_timeout: Duration,
+
+    /// How long a client may take to begin a request, or to take its answer
+    #[arg(long, env = "IDLE_TIMEOUT", value_name = "SECONDS", value_parser = seconds::parse_above_zero, default_value = "75")]
+    pub idle_timeout: Duration,
 
     /// Connections served at once; further ones wait in the kernel's queue
     #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

@@ -1,15 +1,22 @@
 //! The program: reads its arguments, listens, serves until SIGTERM or SIGINT.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
 use hello_common::log::TextStyle;
+use hello_server::answer::{AccessLog, Answers};
+use hello_server::app::Greeting;
 use hello_server::args::Args;
+use hello_server::connection::Patience;
 use hello_server::health_check::is_ready;
+use hello_server::listen::listen;
+use hello_server::metrics::Metrics;
+use hello_server::open_files;
 use hello_server::serve::{Ended, Limits, serve};
-use hello_server::{access_log, app, listen};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -17,7 +24,10 @@ fn main() -> ExitCode {
     if args.health_check {
         return check_health(&args);
     }
-    let _log = hello_common::log::init(std::io::stdout(), args.log_format, TextStyle::Stamped);
+    let _log = match hello_common::log::init(args.log_format, TextStyle::Stamped) {
+        Ok(log) => log,
+        Err(error) => return fail(format_args!("cannot start the log: {error}")),
+    };
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -38,11 +48,16 @@ fn main() -> ExitCode {
 }
 
 fn check_health(args: &Args) -> ExitCode {
-    let problem = match is_ready(args.host, args.port) {
-        Ok(true) => return ExitCode::SUCCESS,
-        Ok(false) => "not ready".to_owned(),
-        Err(error) => format!("no server answers on port {}: {error}", args.port),
-    };
+    match is_ready(args.host, args.port) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => fail("not ready"),
+        Err(error) => fail(format_args!("no server answers on port {}: {error}", args.port)),
+    }
+}
+
+/// Says why on standard error, where nothing is logged.
+fn fail(problem: impl Display) -> ExitCode {
+    // Not eprintln!, which panics when standard error is closed.
     let _ = writeln!(std::io::stderr(), "{problem}");
     ExitCode::FAILURE
 }
@@ -59,22 +74,26 @@ async fn run(args: Args) -> anyhow::Result<()> {
     };
 
     let hostname = hostname::get().context("cannot read the hostname")?;
-    let greeting = app::Greeting::new(env!("CARGO_PKG_VERSION"), &hostname.to_string_lossy());
-    let listener = listen::listen(args.host, args.port)?;
+    let greeting = Greeting::new(env!("CARGO_PKG_VERSION"), &hostname.to_string_lossy());
+    let listener = listen(args.host, args.port)?;
     tracing::info!("Server listening on {}", listener.local_addr()?);
 
-    let readiness = app::Readiness::default();
-    let mut app = app::router(greeting, readiness.clone());
-    if args.access_log {
-        app = access_log::wrap(app);
+    let access_log = args.access_log.then_some(AccessLog { project: args.google_cloud_project });
+    let answers = Answers::new(greeting, Metrics::new(env!("CARGO_PKG_VERSION")), access_log);
+    let max_connections = open_files::allow(args.max_connections);
+    if max_connections < args.max_connections {
+        tracing::warn!(
+            "at most {max_connections} connections, not {}: the limit of open files (ulimit -n) is no higher",
+            args.max_connections
+        );
     }
     let limits = Limits {
         drain_delay: args.drain_delay,
         drain_timeout: args.drain_timeout,
-        header_timeout: args.header_timeout,
-        max_connections: args.max_connections,
+        patience: Patience { headers: args.header_timeout, idle: args.idle_timeout },
+        max_connections,
     };
-    match serve(listener, app, readiness, limits, stop).await {
+    match serve(listener, Arc::new(answers), limits, stop).await {
         Ended::Drained => tracing::info!("every request was answered"),
         Ended::CutOff => tracing::warn!("connections were still open at the deadline; cut off"),
     }

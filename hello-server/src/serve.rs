@@ -5,19 +5,21 @@
 //! finish; at the deadline what is left is cut off.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::app::Readiness;
+use crate::answer::Answers;
+use crate::connection::{Activity, Patience, Watched, drive};
+use crate::metrics::Metrics;
 
 /// Bounds of a server's life.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +28,8 @@ pub struct Limits {
     pub drain_delay: Duration,
     /// Requests under way may take this long after the drain delay.
     pub drain_timeout: Duration,
-    /// A client may take this long to send a request's headers.
-    pub header_timeout: Duration,
+    /// How long a client may take.
+    pub patience: Patience,
     /// Connections served at once.
     pub max_connections: u32,
 }
@@ -41,64 +43,106 @@ pub enum Ended {
     CutOff,
 }
 
-/// Serves `app` on `listener` until `stop` resolves and the connections are drained.
+/// Serves `answers` on `listener` until `stop` resolves and the connections are drained.
 pub async fn serve(
     listener: TcpListener,
-    app: Router,
-    readiness: Readiness,
+    answers: Arc<Answers>,
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) -> Ended {
-    let connections = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(limits.max_connections as usize));
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
-
+    let connections = Connections {
+        under_way: GracefulShutdown::new(),
+        slots: Arc::new(Semaphore::new(limits.max_connections as usize)),
+        patience: limits.patience,
+        answers: &answers,
+    };
     let accepting = async {
         loop {
             // The slot comes first: over the cap a connection waits in the kernel's queue.
-            let slot = Arc::clone(&slots).acquire_owned().await.expect("never closed");
-            let stream = accept(&listener).await;
-            let service = TowerToHyperService::new(app.clone());
-            let connection = http.serve_connection(TokioIo::new(stream), service);
-            let connection = connections.watch(connection);
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "connection ended: {error}");
-                }
-                drop(slot);
-            });
+            let slot = connections.slot().await;
+            let (stream, client) = accept(&listener, answers.metrics()).await;
+            connections.serve(stream, client, slot);
         }
     };
     let stopping = async {
         stop.await;
-        readiness.drain();
+        answers.readiness().drain();
         tracing::info!("draining for {:?}", limits.drain_delay);
         sleep(limits.drain_delay).await;
     };
     tokio::select! {
         () = accepting => unreachable!("accepting never ends by itself"),
-        () = stopping => drop(listener),
+        () = stopping => {}
     }
+    // Whoever is in the kernel's queue by now connected in time; to close it would reset them.
+    while let Ok(slot) = Arc::clone(&connections.slots).try_acquire_owned() {
+        let Ok(Ok((stream, client))) = timeout(Duration::ZERO, listener.accept()).await else {
+            break;
+        };
+        connections.serve(stream, client, slot);
+    }
+    drop(listener);
     // Hyper's graceful shutdown waits for ever on a first request that never completes.
-    match timeout(limits.drain_timeout, connections.shutdown()).await {
+    match timeout(limits.drain_timeout, connections.under_way.shutdown()).await {
         Ok(()) => Ended::Drained,
         Err(_) => Ended::CutOff,
     }
 }
 
+/// What connections share.
+struct Connections<'a> {
+    under_way: GracefulShutdown,
+    slots: Arc<Semaphore>,
+    patience: Patience,
+    answers: &'a Arc<Answers>,
+}
+
+impl Connections<'_> {
+    /// Room for one more, when there is some.
+    async fn slot(&self) -> OwnedSemaphorePermit {
+        if self.slots.available_permits() == 0 {
+            self.answers.metrics().deferred.inc();
+        }
+        Arc::clone(&self.slots).acquire_owned().await.expect("never closed")
+    }
+
+    /// Serves one connection in a task of its own.
+    fn serve(&self, stream: TcpStream, client: SocketAddr, slot: OwnedSemaphorePermit) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("cannot set TCP_NODELAY: {error}");
+        }
+        let (answers, patience) = (Arc::clone(self.answers), self.patience);
+        let activity = Activity::new(Instant::now());
+        let stream = Watched::new(stream, Arc::clone(&activity));
+        let (asked, theirs) = (Arc::clone(&activity), Arc::clone(&answers));
+        let service = service_fn(move |request| {
+            let (answers, activity) = (Arc::clone(&theirs), Arc::clone(&asked));
+            async move { answers.answer(request, client, &activity).await }
+        });
+        let connection = http1::Builder::new()
+            // Answers to requests that came together go together.
+            .pipeline_flush(true)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = self.under_way.watch(connection);
+        tokio::spawn(async move {
+            let metrics = answers.metrics();
+            metrics.accepted.inc();
+            metrics.open.inc();
+            metrics.closed(drive(connection, &activity, patience).await);
+            metrics.open.dec();
+            drop(slot);
+        });
+    }
+}
+
 /// Accepts one connection; errors of one peer, or of a full table of files, only delay it.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener, metrics: &Metrics) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!("cannot set TCP_NODELAY: {error}");
-                }
-                return stream;
-            }
+            Ok(accepted) => return accepted,
             Err(error) if is_the_peers(&error) => {}
             Err(error) => {
+                metrics.accept_errors.inc();
                 tracing::warn!("cannot accept a connection for now: {error}");
                 // The kernel cannot tell when a file descriptor is free again.
                 sleep(Duration::from_millis(100)).await;
@@ -121,12 +165,12 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::app::{Greeting, router};
+    use crate::app::Greeting;
 
     const LIMITS: Limits = Limits {
         drain_delay: Duration::ZERO,
         drain_timeout: Duration::from_millis(200),
-        header_timeout: Duration::from_millis(200),
+        patience: Patience { headers: Duration::from_millis(200), idle: Duration::from_secs(60) },
         max_connections: 8,
     };
 
@@ -134,9 +178,8 @@ mod tests {
         let listener = crate::listen::listen(Ipv4Addr::LOCALHOST.into(), 0).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let readiness = Readiness::default();
-        let app = router(Greeting::new("1", "a"), readiness.clone());
-        let server = serve(listener, app, readiness, limits, async {
+        let answers = Answers::new(Greeting::new("1", "a"), Metrics::new("1"), None);
+        let server = serve(listener, Arc::new(answers), limits, async {
             let _ = stopped.await;
         });
         (address, stop, tokio::spawn(server))
@@ -171,8 +214,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_partial_request_cannot_hold_up_the_end() {
-        let (address, stop, server) =
-            start(Limits { header_timeout: Duration::from_secs(60), ..LIMITS });
+        let (address, stop, server) = start(Limits {
+            patience: Patience { headers: LIMITS.patience.idle, ..LIMITS.patience },
+            ..LIMITS
+        });
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
         assert!(get(address, "/").await.contains("Hello"));

@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Metadata};
+use tracing::{Event, Level};
 
 /// The fields of one event.
 ///
@@ -26,21 +26,14 @@ impl Fields {
         fields
     }
 
-    /// What the event says.
-    #[must_use]
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
     /// The object: `severity`, `time`, `message`, then the event's own fields.
     #[must_use]
-    pub fn into_json(self, metadata: &Metadata<'_>, time: &str) -> Value {
-        let mut object = Map::new();
-        object.insert("severity".into(), severity(*metadata.level()).into());
-        object.insert("time".into(), time.into());
-        object.insert("message".into(), self.message.into());
-        object.extend(self.others);
-        Value::Object(object)
+    pub fn into_json(self, level: Level) -> Value {
+        let mut object = object(level, self.message);
+        if let Value::Object(object) = &mut object {
+            object.extend(self.others);
+        }
+        object
     }
 
     fn insert(&mut self, name: &str, value: Value) {
@@ -87,6 +80,11 @@ impl Visit for Fields {
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.insert(field.name(), value.into());
     }
+}
+
+/// An object of a message alone, of now.
+pub(super) fn object(level: Level, message: String) -> Value {
+    json!({"severity": severity(level), "time": super::now().to_string(), "message": message})
 }
 
 /// Cloud Logging's `LogSeverity` for a level.

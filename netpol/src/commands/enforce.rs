@@ -115,7 +115,8 @@ impl Enforce {
             },
             file: self.state.clone(),
         };
-        let _log = hello_common::log::init(std::io::stdout(), self.log_format, TextStyle::Stamped);
+        let _log = hello_common::log::init(self.log_format, TextStyle::Stamped)
+            .context("cannot start the log")?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
