@@ -60,7 +60,7 @@ impl Answers {
         &self,
         request: Request<Incoming>,
         client: SocketAddr,
-        activity: &Activity,
+        activity: Arc<Activity>,
     ) -> Result<Response<Body>, Infallible> {
         let start = Instant::now();
         activity.request(start);

@@ -3,7 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use nix::libc::{BPF_ABS, BPF_B, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 
 /// Why the server cannot listen.
@@ -49,6 +50,28 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// From now on `listener` takes no new connection, and finishes those that are being made: a filter
+/// drops what opens one. Who tries learns within a second, from its second try, that nobody listens.
+///
+/// What a filter on a listening socket is shown begins with the TCP header
+/// (<https://docs.kernel.org/networking/filter.html>), whose 14th octet has the flags (RFC 9293, 3.1).
+pub fn refuse_new(listener: &TcpListener) -> io::Result<()> {
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    let [load, jump_if_set, give] =
+        [BPF_LD | BPF_B | BPF_ABS, BPF_JMP | BPF_JSET | BPF_K, BPF_RET | BPF_K];
+    let step = |code: u32, jump_true, jump_false, k| {
+        let code = u16::try_from(code).expect("codes of classic BPF have 16 bits");
+        SockFilter::new(code, jump_true, jump_false, k)
+    };
+    SockRef::from(listener).attach_filter(&[
+        step(load, 0, 0, FLAGS),
+        step(jump_if_set, 0, 1, SYN),
+        step(give, 0, 0, 0),
+        step(give, 0, 0, u32::MAX),
+    ])
+}
+
 fn lacks_ipv6(error: &io::Error) -> bool {
     const EAFNOSUPPORT: i32 = 97;
     error.raw_os_error() == Some(EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
@@ -83,5 +106,21 @@ mod tests {
         let connect = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port));
         let (accepted, connected) = tokio::join!(listener.accept(), connect);
         assert!(accepted.is_ok() && connected.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_refuses_new_connections_keeps_those_that_wait() {
+        let listener = listen(Ipv4Addr::LOCALHOST.into(), 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut early = std::net::TcpStream::connect(address).unwrap();
+        refuse_new(&listener).unwrap();
+        let short = std::time::Duration::from_millis(100);
+        let late = std::net::TcpStream::connect_timeout(&address, short).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        let (mut accepted, _) = listener.accept().await.unwrap();
+        io::Write::write_all(&mut early, b"x").unwrap();
+        let mut byte = [0];
+        tokio::io::AsyncReadExt::read_exact(&mut accepted, &mut byte).await.unwrap();
+        assert_eq!(&byte, b"x");
     }
 }

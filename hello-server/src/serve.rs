@@ -9,17 +9,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{sleep, timeout};
 
 use crate::answer::Answers;
-use crate::connection::{Activity, Patience, Watched, drive};
+use crate::connection::{self, Closing, Patience};
+use crate::listen::refuse_new;
 use crate::metrics::Metrics;
+
+/// The last of the drain delay: no more connections are made, and those that are being made are
+/// served.
+const LAST_CALL: Duration = Duration::from_millis(20);
 
 /// Bounds of a server's life.
 #[derive(Clone, Copy, Debug)]
@@ -50,11 +51,13 @@ pub async fn serve(
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) -> Ended {
+    let (close, closing) = watch::channel(false);
+    let slots = Arc::new(Semaphore::new(limits.max_connections as usize));
     let connections = Connections {
-        under_way: GracefulShutdown::new(),
-        slots: Arc::new(Semaphore::new(limits.max_connections as usize)),
+        slots: Arc::clone(&slots),
         patience: limits.patience,
         answers: &answers,
+        closing,
     };
     let accepting = async {
         loop {
@@ -68,33 +71,37 @@ pub async fn serve(
         stop.await;
         answers.readiness().drain();
         tracing::info!("draining for {:?}", limits.drain_delay);
-        sleep(limits.drain_delay).await;
+        sleep(limits.drain_delay.saturating_sub(LAST_CALL)).await;
+        // To close a listener resets whoever is in its queue, so no more may enter it.
+        if let Err(error) = refuse_new(&listener) {
+            tracing::debug!("cannot refuse new connections: {error}");
+        }
+        sleep(limits.drain_delay.min(LAST_CALL)).await;
     };
     tokio::select! {
         () = accepting => unreachable!("accepting never ends by itself"),
         () = stopping => {}
     }
-    // Whoever is in the kernel's queue by now connected in time; to close it would reset them.
-    while let Ok(slot) = Arc::clone(&connections.slots).try_acquire_owned() {
+    while let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
         let Ok(Ok((stream, client))) = timeout(Duration::ZERO, listener.accept()).await else {
             break;
         };
         connections.serve(stream, client, slot);
     }
     drop(listener);
-    // Hyper's graceful shutdown waits for ever on a first request that never completes.
-    match timeout(limits.drain_timeout, connections.under_way.shutdown()).await {
-        Ok(()) => Ended::Drained,
+    close.send_replace(true);
+    match timeout(limits.drain_timeout, slots.acquire_many(limits.max_connections)).await {
+        Ok(_) => Ended::Drained,
         Err(_) => Ended::CutOff,
     }
 }
 
 /// What connections share.
 struct Connections<'a> {
-    under_way: GracefulShutdown,
     slots: Arc<Semaphore>,
     patience: Patience,
     answers: &'a Arc<Answers>,
+    closing: Closing,
 }
 
 impl Connections<'_> {
@@ -112,23 +119,13 @@ impl Connections<'_> {
             tracing::debug!("cannot set TCP_NODELAY: {error}");
         }
         let (answers, patience) = (Arc::clone(self.answers), self.patience);
-        let activity = Activity::new(Instant::now());
-        let stream = Watched::new(stream, Arc::clone(&activity));
-        let (asked, theirs) = (Arc::clone(&activity), Arc::clone(&answers));
-        let service = service_fn(move |request| {
-            let (answers, activity) = (Arc::clone(&theirs), Arc::clone(&asked));
-            async move { answers.answer(request, client, &activity).await }
-        });
-        let connection = http1::Builder::new()
-            // Answers to requests that came together go together.
-            .pipeline_flush(true)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = self.under_way.watch(connection);
+        let closing = self.closing.clone();
         tokio::spawn(async move {
             let metrics = answers.metrics();
             metrics.accepted.inc();
             metrics.open.inc();
-            metrics.closed(drive(connection, &activity, patience).await);
+            let answer = |request, activity| answers.answer(request, client, activity);
+            metrics.closed(connection::serve(stream, answer, patience, closing).await);
             metrics.open.dec();
             drop(slot);
         });

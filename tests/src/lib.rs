@@ -1,5 +1,7 @@
 //! What the end-to-end tests share: a lab of their own, kubectl on it, and bounded waits.
 
+pub mod server;
+
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

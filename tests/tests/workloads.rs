@@ -1,54 +1,13 @@
 //! The two workloads as programs: what they say, and how they end.
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use end_to_end::server::{Ending, Server, get, request};
 use end_to_end::{program, run};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
-
-/// A program that ends with its test, whatever becomes of that.
-struct Ending(Child);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A server on a free port of this machine, and where it is.
-fn server(args: &[&str]) -> (Ending, SocketAddr, impl Iterator<Item = String>) {
-    let mut server = Command::new(program("hello-server"))
-        .args(["--host", "127.0.0.1", "--port", "0"])
-        .args(args)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let stdout = server.stdout.take().unwrap();
-    let server = Ending(server);
-    let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
-    let first = lines.next().unwrap();
-    let address = first.rsplit_once("listening on ").unwrap().1;
-    let is_other = |char: char| !char.is_ascii_digit() && char != '.' && char != ':';
-    let address = address.split(is_other).next().unwrap().parse().unwrap();
-    (server, address, lines)
-}
-
-fn request(address: SocketAddr, text: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(text.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
-fn signal(child: &Ending, signal: Signal) {
-    kill(Pid::from_raw(i32::try_from(child.0.id()).unwrap()), signal).unwrap();
-}
 
 fn client(address: SocketAddr) -> Command {
     let mut client = Command::new(program("hello-client"));
@@ -58,41 +17,49 @@ fn client(address: SocketAddr) -> Command {
 
 #[test]
 fn the_server_answers_logs_and_ends_on_sigterm() {
-    let (mut server, address, mut lines) = server(&["--drain-delay", "0.1"]);
+    let mut server = Server::start(&["--drain-delay", "0.1"]);
     let answer =
-        request(address, "DELETE /any/path?x=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        server.ask("DELETE /any/path?x=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let body = format!("Hello, world!\nVersion: 1.0.0\nHostname: {hostname}");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with(&body), "{answer}");
-    let head = request(address, "HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let head = server.ask("HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
-    assert!(lines.next().unwrap().ends_with("Serving request: /any/path"));
-    signal(&server, Signal::SIGTERM);
-    assert!(server.0.wait().unwrap().success());
+    assert!(server.line().unwrap().ends_with("Serving request: /any/path"));
+    server.program.signal(Signal::SIGTERM);
+    assert!(server.program.wait().success());
 }
 
 #[test]
 fn a_json_log_line_is_what_cloud_logging_reads() {
-    let (server, address, mut lines) = server(&["--log-format", "json"]);
-    request(address, "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    let line: serde_json::Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
+    let mut server = Server::start(&["--log-format", "json", "--google-cloud-project", "p"]);
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let _ = server.ask(&format!(
+        "GET /x HTTP/1.1\r\nHost: a\r\nUser-Agent: test\r\n\
+         traceparent: 00-{trace}-00f067aa0ba902b7-01\r\nConnection: close\r\n\r\n"
+    ));
+    let line: serde_json::Value = serde_json::from_str(&server.line().unwrap()).unwrap();
     assert_eq!(line["severity"], "INFO");
     assert_eq!(line["message"], "Serving request: /x");
     assert_eq!(line["httpRequest"]["status"], 200);
     assert_eq!(line["httpRequest"]["requestMethod"], "GET");
-    signal(&server, Signal::SIGTERM);
+    assert_eq!(line["httpRequest"]["remoteIp"], "127.0.0.1");
+    assert_eq!(line["httpRequest"]["userAgent"], "test");
+    assert!(line["httpRequest"]["latency"].as_str().unwrap().ends_with('s'));
+    assert_eq!(line["logging.googleapis.com/trace"], format!("projects/p/traces/{trace}"));
+    assert_eq!(line["logging.googleapis.com/spanId"], "00f067aa0ba902b7");
+    assert_eq!(line["logging.googleapis.com/trace_sampled"], true);
 }
 
 #[test]
 fn a_closed_log_does_not_end_the_server() {
-    let (mut server, address, lines) = server(&["--drain-delay", "0"]);
-    drop(lines);
+    let (mut server, address) = Server::start(&["--drain-delay", "0"]).without_log();
     for _ in 0..20 {
-        let answer = request(address, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let answer = request(address, &get("/"));
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
-    signal(&server, Signal::SIGTERM);
-    assert!(server.0.wait().unwrap().success());
+    server.signal(Signal::SIGTERM);
+    assert!(server.wait().success());
 }
 
 #[test]
@@ -115,7 +82,8 @@ fn bad_arguments_are_exit_code_2_and_a_port_in_use_is_1() {
 
 #[test]
 fn the_clients_exit_code_says_whether_the_expectation_held() {
-    let (server, address, _lines) = server(&[]);
+    let server = Server::start(&[]);
+    let address = server.address;
     let poll = |address, expect| {
         run(client(address).args(["--count", "2", "--interval", "0", "--expect", expect]), "")
     };
@@ -127,7 +95,7 @@ fn the_clients_exit_code_says_whether_the_expectation_held() {
     );
     assert!(answered.stderr.starts_with("polls=2 answered=2 timed_out=0"), "{answered:?}");
     assert_eq!(poll(address, "blocked").status.code(), Some(1));
-    signal(&server, Signal::SIGTERM);
+    drop(server);
 
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let refused = poll(closed, "blocked");
@@ -180,7 +148,7 @@ fn the_client_ends_at_once_on_sigterm_while_a_connect_hangs() {
             .then_some(())
     });
     let start = Instant::now();
-    signal(&polling, Signal::SIGTERM);
-    assert!(polling.0.wait().unwrap().success());
+    polling.signal(Signal::SIGTERM);
+    assert!(polling.wait().success());
     assert!(start.elapsed() < Duration::from_secs(10), "long before its time-out of 60 s");
 }

@@ -9,7 +9,8 @@ use tracing::{Event, Level};
 
 /// The fields of one event.
 ///
-/// A dotted name nests: `httpRequest.status` becomes `{"httpRequest":{"status":…}}`.
+/// A dotted name nests: `httpRequest.status` becomes `{"httpRequest":{"status":…}}`; not one with a
+/// slash, such as `logging.googleapis.com/trace`.
 /// Fields are for JSON; a text line is the message alone.
 #[derive(Debug, Default)]
 pub struct Fields {
@@ -37,7 +38,8 @@ impl Fields {
     }
 
     fn insert(&mut self, name: &str, value: Value) {
-        let Some((outer, inner)) = name.split_once('.') else {
+        let nested = name.split_once('.').filter(|_| !name.contains('/'));
+        let Some((outer, inner)) = nested else {
             self.others.insert(name.to_owned(), value);
             return;
         };
@@ -107,11 +109,13 @@ mod tests {
         fields.insert("httpRequest.status", 200.into());
         fields.insert("httpRequest.requestMethod", "GET".into());
         fields.insert("plain", true.into());
+        fields.insert("logging.googleapis.com/trace", "t".into());
         assert_eq!(
             Value::Object(fields.others),
             serde_json::json!({
                 "httpRequest": {"status": 200, "requestMethod": "GET"},
                 "plain": true,
+                "logging.googleapis.com/trace": "t",
             })
         );
     }
