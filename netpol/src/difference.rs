@@ -149,4 +149,18 @@ mod tests {
         );
         assert!(gained(&new, &old).is_empty());
     }
+
+    #[test]
+    fn addresses_that_a_pod_may_newly_connect_to_are_gained() {
+        let out_of_a = |cidr: &str| {
+            pairs(&format!(
+                "{{podSelector: {{matchLabels: {{app: a}}}}, policyTypes: [Egress], \
+                 egress: [{{to: [{{ipBlock: {{cidr: {cidr}}}}}]}}]}}"
+            ))
+        };
+        assert_eq!(
+            lines(&gained(&out_of_a("10.0.0.0/9"), &out_of_a("10.0.0.0/8"))),
+            ["default/a[Pod] => 10.128.0.0-10.255.255.255[External] : All Connections"]
+        );
+    }
 }

@@ -150,3 +150,38 @@ fn addresses_and_pods_are_not_taken_for_each_other() {
     let (_, obstacles) = near(&ingress(&cluster, pod(&cluster, "x", "b"), 80));
     assert!(obstacles[0].contains("which x/b will have is not known"), "{obstacles:?}");
 }
+
+#[test]
+fn a_block_that_holds_the_address_is_no_obstacle_and_one_that_does_not_says_which_it_was() {
+    let of_block = |cidr: &str| {
+        let peers = json!([{"ipBlock": {"cidr": cidr}}]);
+        let mut cluster = cluster(&[json!({"ingress": [{"from": peers, "ports": [{"port": 1}]}]})]);
+        let b = cluster.pods_mut().iter_mut().find(|pod| pod.namespace == "x" && pod.name == "b");
+        b.unwrap().addresses = vec![[10, 0, 0, 2].into()];
+        cluster
+    };
+    let holds = of_block("10.0.0.0/24");
+    let (_, obstacles) = near(&ingress(&holds, pod(&holds, "x", "b"), 80));
+    assert_eq!(obstacles, ["TCP 1 is not port 80"]);
+    let other = of_block("10.0.1.0/24");
+    let (_, obstacles) = near(&ingress(&other, pod(&other, "x", "b"), 80));
+    assert_eq!(obstacles[0], "ipBlock 10.0.1.0/24 does not hold x/b (10.0.0.2)");
+}
+
+#[test]
+fn a_selector_names_no_address_and_no_pod_of_its_nodes_network() {
+    let mut cluster = cluster(&[json!({"ingress": [{"from": [{"podSelector": {}}]}]})]);
+    let (_, obstacles) = near(&ingress(&cluster, Party::Address([192, 0, 2, 1].into()), 80));
+    assert_eq!(obstacles, ["podSelector <all> names pods, and 192.0.2.1 is none"]);
+    cluster.pods_mut().iter_mut().for_each(|pod| pod.host_network = pod.name == "b");
+    let (_, obstacles) = near(&ingress(&cluster, pod(&cluster, "x", "b"), 80));
+    assert_eq!(obstacles, ["x/b uses its node's network: no selector names it"]);
+}
+
+#[test]
+fn an_end_that_nothing_isolates_says_why() {
+    let mut cluster = cluster(&[]);
+    assert!(matches!(ingress(&cluster, pod(&cluster, "x", "b"), 80), Reason::Open));
+    cluster.pods_mut().iter_mut().for_each(|pod| pod.host_network = true);
+    assert!(matches!(ingress(&cluster, pod(&cluster, "x", "b"), 80), Reason::HostNetwork));
+}

@@ -228,6 +228,13 @@ mod tests {
                 "spec.ingress[0].from[0]: matches nobody: there is no pod with app=cliend in namespace default"
             ]
         );
+        let peers = "{namespaceSelector: {matchLabels: {team: nobody}}}, {podSelector: {}}";
+        assert_eq!(
+            warnings_of(&format!("{{{SERVER}, ingress: [{{from: [{peers}]}}]}}")),
+            [
+                "spec.ingress[0].from[0]: matches nobody: there is no pod in a namespace with team=nobody"
+            ]
+        );
     }
 
     #[test]
@@ -246,6 +253,14 @@ mod tests {
             warnings_of(&spec),
             ["spec.egress: cuts default/server off from DNS: no rule allows it UDP port 53"]
         );
+    }
+
+    #[test]
+    fn a_dns_server_outside_the_cluster_is_one() {
+        let outside =
+            "{to: [{ipBlock: {cidr: 192.0.2.53/32}}], ports: [{port: 53, protocol: UDP}]}";
+        let spec = format!("{{{SERVER}, policyTypes: [Egress], egress: [{outside}]}}");
+        assert_eq!(warnings_of(&spec), [""; 0]);
     }
 
     #[test]

@@ -82,3 +82,57 @@ fn a_named_port_is_the_destinations_and_nobodys_outside() {
     let out: Vec<_> = lines.iter().filter(|line| line.starts_with("default/")).collect();
     assert_eq!(out, ["default/client[Pod] => default/server[Pod] : TCP 8080"]);
 }
+
+#[test]
+fn neighbouring_addresses_with_the_same_connections_are_one_range() {
+    let block = |cidr: &str, port: u16| {
+        format!("{{from: [{{ipBlock: {{cidr: {cidr}}}}}], ports: [{{port: {port}}}]}}")
+    };
+    let rules = [block("10.0.0.0/9", 80), block("10.128.0.0/9", 80), block("11.0.0.0/8", 81)];
+    let lines = list(
+        &(pod("a", "")
+            + &policy(&format!("{{podSelector: {{}}, ingress: [{}]}}", rules.join(", ")))),
+    );
+    assert_eq!(
+        lines[..2],
+        [
+            "10.0.0.0-10.255.255.255[External] => default/a[Pod] : TCP 80",
+            "11.0.0.0-11.255.255.255[External] => default/a[Pod] : TCP 81",
+        ]
+    );
+}
+
+#[test]
+fn a_rule_without_peers_is_of_everyone_outside_too() {
+    let ingress = policy("{podSelector: {}, ingress: [{ports: [{port: 80}]}]}");
+    assert_eq!(
+        list(&(pod("a", "") + &ingress))[0],
+        "0.0.0.0-255.255.255.255[External] => default/a[Pod] : TCP 80"
+    );
+}
+
+#[test]
+fn what_two_rules_allow_to_one_peer_adds_up() {
+    let rule = |port: u16| format!("{{from: [{{podSelector: {{}}}}], ports: [{{port: {port}}}]}}");
+    let both = format!("{{podSelector: {{}}, ingress: [{}, {}]}}", rule(80), rule(90));
+    let lines = list(&(pod("a", "") + &pod("b", "") + &policy(&both)));
+    assert!(
+        lines.contains(&"default/a[Pod] => default/b[Pod] : TCP 80,90".to_owned()),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_named_port_of_an_ingress_rule_is_not_the_peers() {
+    let named = |name: &str, number: u16| {
+        let ports = format!(
+            "spec: {{containers: [{{name: c, ports: [{{name: http, containerPort: {number}}}]}}]}}\n---\n"
+        );
+        pod(name, "").replace("---\n", &ports)
+    };
+    let ingress = policy(
+        "{podSelector: {matchLabels: {app: a}}, ingress: [{from: [{podSelector: {}}], ports: [{port: http}]}]}",
+    );
+    let lines = list(&(named("a", 8080) + &named("b", 9090) + &ingress));
+    assert!(lines.contains(&"default/b[Pod] => default/a[Pod] : TCP 8080".to_owned()), "{lines:?}");
+}
