@@ -22,6 +22,10 @@ pub struct Args {
     #[arg(long, env = "INTERVAL", value_name = "SECONDS", value_parser = seconds::parse, default_value = "2")]
     pub interval: Duration,
 
+    /// Lengthen each pause by a random time of up to this, so that many clients do not poll in step
+    #[arg(long, env = "JITTER", value_name = "SECONDS", value_parser = seconds::parse, default_value = "0")]
+    pub jitter: Duration,
+
     /// How long a poll may take, from name to body
     #[arg(long, env = "TIMEOUT", value_name = "SECONDS", value_parser = seconds::parse_above_zero, default_value = "2")]
     pub timeout: Duration,

@@ -53,7 +53,7 @@ async fn poll(args: Args) -> anyhow::Result<bool> {
         }
     };
     let poller = Poller::new(args.url, args.timeout).context("cannot make an HTTP client")?;
-    let plan = Plan { interval: args.interval, count: args.count };
+    let plan = Plan { interval: args.interval, jitter: args.jitter, count: args.count };
     let summary = run(&poller, plan, stop).await;
     if plan.count.is_some() {
         let _ = writeln!(std::io::stderr(), "{summary}");

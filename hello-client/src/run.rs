@@ -13,8 +13,17 @@ use crate::summary::Summary;
 pub struct Plan {
     /// Pause between the end of a poll and the start of the next.
     pub interval: Duration,
+    /// The pause is longer by a random time of up to this.
+    pub jitter: Duration,
     /// Polls to make; for ever where there is none.
     pub count: Option<NonZeroU64>,
+}
+
+impl Plan {
+    /// The next pause; `random` is between 0 and 1.
+    fn pause(&self, random: f64) -> Duration {
+        self.interval + self.jitter.mul_f64(random)
+    }
 }
 
 /// Polls as planned, logging each outcome, or until `stop` resolves, even in mid-poll.
@@ -28,7 +37,7 @@ pub async fn run(poller: &Poller, plan: Plan, stop: impl Future<Output = ()>) ->
             if plan.count.is_some_and(|count| summary.polls() >= count.get()) {
                 break;
             }
-            tokio::time::sleep(plan.interval).await;
+            tokio::time::sleep(plan.pause(fastrand::f64())).await;
         }
     };
     tokio::select! {
@@ -58,5 +67,19 @@ fn say(poll: &Poll) {
         tracing::info!(outcome, phase, duration_ms, "{words}");
     } else {
         tracing::warn!(outcome, phase, duration_ms, "{words}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_between_the_interval_and_that_and_the_jitter() {
+        let (interval, jitter) = (Duration::from_secs(2), Duration::from_secs(1));
+        let plan = Plan { interval, jitter, count: None };
+        assert_eq!(plan.pause(0.0), interval);
+        assert_eq!(plan.pause(0.5), Duration::from_millis(2500));
+        assert!(plan.pause(0.999) < interval + jitter);
     }
 }
