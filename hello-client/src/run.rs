@@ -37,7 +37,11 @@ pub async fn run(poller: &Poller, plan: Plan, stop: impl Future<Output = ()>) ->
             if plan.count.is_some_and(|count| summary.polls() >= count.get()) {
                 break;
             }
-            tokio::time::sleep(plan.pause(fastrand::f64())).await;
+            match plan.pause(fastrand::f64()) {
+                // A timer's shortest is a millisecond; `stop` must have its turn all the same.
+                Duration::ZERO => tokio::task::yield_now().await,
+                pause => tokio::time::sleep(pause).await,
+            }
         }
     };
     tokio::select! {

@@ -315,6 +315,19 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_be_left_to_the_api_server_where_it_is_told_how_it_begins() {
+        let named = |metadata: Value| {
+            let object = json!({"metadata": metadata, "spec": {}});
+            let errors = policy(&serde_json::from_value(object).unwrap()).err().unwrap_or_default();
+            errors.iter().map(|error| error.path.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(named(json!({"generateName": "p-"})), [""; 0]);
+        assert_eq!(named(json!({"generateName": "P-"})), ["metadata.generateName"]);
+        assert_eq!(named(json!({"generateName": ""})), ["metadata.name"]);
+        assert_eq!(named(json!({})), ["metadata.name"]);
+    }
+
+    #[test]
     fn rule_3_without_policy_types_egress_is_isolated_only_if_a_rule_is_there() {
         assert_eq!(isolates(json!({})), (true, false));
         assert_eq!(isolates(json!({"egress": []})), (true, false));

@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: a lab of their own, kubectl on it, and bounded waits.
 
+pub mod rolling;
 pub mod server;
 
 use std::ffi::OsStr;

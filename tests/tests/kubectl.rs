@@ -1,5 +1,6 @@
 //! The ordinary kubectl on the lab: each verb that the README promises.
 
+use end_to_end::rolling::polls_through_restarts;
 use end_to_end::{As, Lab, wait_for};
 use std::process::{Command, Stdio};
 
@@ -203,4 +204,12 @@ fn without_the_token_nobody_comes_in() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.contains("You must be logged in to the server"), "{said}");
     }
+}
+
+#[test]
+fn rolling_restarts_lose_none_of_twenty_thousand_requests() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    polls_through_restarts(|line, input| lab.kubectl_with(line, input));
+    lab.end();
 }

@@ -5,6 +5,7 @@
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 
+use end_to_end::rolling::polls_through_restarts;
 use end_to_end::{Output, repository, run, skip, wait_for};
 use serde_json::Value;
 
@@ -66,14 +67,6 @@ impl Drop for Cluster {
     }
 }
 
-/// A Pod that polls the server as often as it can, as `restricted` as the demo's own.
-const POLLER: &str = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "hello-poller"},
-"spec": {"restartPolicy": "Never", "automountServiceAccountToken": false, "securityContext":
-{"runAsNonRoot": true, "runAsUser": 9999, "seccompProfile": {"type": "RuntimeDefault"}},
-"containers": [{"name": "hello-client", "image": "hello-client:1.0.0",
-"args": ["http://hello-server.default.svc:8080", "--interval", "0.02", "--count", "600", "--expect", "allowed"],
-"securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}]}}"#;
-
 #[test]
 fn the_manifests_run_on_a_real_kubernetes_without_a_warning_and_restart_without_a_loss() {
     let Some(cluster) = Cluster::get(
@@ -93,22 +86,7 @@ fn the_manifests_run_on_a_real_kubernetes_without_a_warning_and_restart_without_
     }
     assert_eq!(cluster.warnings(), Vec::<String>::new());
 
-    let _ = cluster.try_kubectl("apply -f -", POLLER).ok();
-    let _ = cluster.kubectl("wait --for=condition=Ready pod/hello-poller --timeout=60s");
-    for _ in 0..2 {
-        let _ = cluster.kubectl("rollout restart deployment/hello-server");
-        let _ = cluster.kubectl("rollout status deployment/hello-server --timeout=60s");
-    }
-    let phase = wait_for("the poller's end", || {
-        let phase = cluster.kubectl("get pod hello-poller -o jsonpath={.status.phase}");
-        (phase == "Succeeded" || phase == "Failed").then_some(phase)
-    });
-    let log = cluster.kubectl("logs hello-poller");
-    assert_eq!(phase, "Succeeded", "{log}");
-    assert_eq!(log.matches("Hello, world!").count(), 600);
-    let names: std::collections::BTreeSet<_> =
-        log.lines().filter(|line| line.starts_with("Hostname: ")).collect();
-    assert!(names.len() >= 2, "the polls met only {names:?}");
+    polls_through_restarts(|line, input| cluster.try_kubectl(line, input).ok());
     // That a server that drains is not ready is how it asks for no more requests.
     let others: Vec<_> = cluster
         .warnings()
