@@ -10,6 +10,12 @@ use axum::extract::Request;
 use axum::http::header::{HeaderMap, HeaderValue, USER_AGENT};
 use axum::http::{Method, StatusCode, Uri, Version};
 
+/// Logs a request by its path alone.
+pub fn path(uri: &Uri) {
+    // The request line is a stranger's text, but an http::Uri holds no control character.
+    tracing::info!("Serving request: {}", uri.path());
+}
+
 /// What a line says of a request, kept while it is answered.
 #[derive(Debug)]
 pub struct Line {
@@ -43,7 +49,6 @@ impl Line {
     ) {
         let user_agent = self.user_agent.as_ref().and_then(|value| value.to_str().ok());
         let trace = self.trace.as_ref();
-        // The request line is a stranger's text, but an http::Uri holds no control character.
         tracing::info!(
             httpRequest.requestMethod = self.method.as_str(),
             httpRequest.requestUrl = %self.uri,

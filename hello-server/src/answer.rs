@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::access_log::Line;
+use crate::access_log::{self, Line};
 use crate::app::{Greeting, Readiness, router};
 use crate::connection::Activity;
 use crate::metrics::Metrics;
@@ -27,11 +27,16 @@ pub struct Answers {
     access_log: Option<AccessLog>,
 }
 
-/// That each request is logged.
-#[derive(Clone, Debug, Default)]
-pub struct AccessLog {
-    /// The project of Google Cloud that traces are in, where one is known.
-    pub project: Option<String>,
+/// That each request is logged, and how much of it.
+#[derive(Clone, Debug)]
+pub enum AccessLog {
+    /// Its path, all that a line of text has.
+    Path,
+    /// All that Cloud Logging reads.
+    Everything {
+        /// The project of Google Cloud that traces are in, where one is known.
+        project: Option<String>,
+    },
 }
 
 impl Answers {
@@ -66,7 +71,14 @@ impl Answers {
         activity.request(start);
         let in_flight = self.metrics.begin();
         let method = request.method().clone();
-        let line = self.access_log.as_ref().map(|log| (log, Line::of(&request)));
+        let line = match &self.access_log {
+            None => None,
+            Some(AccessLog::Path) => {
+                access_log::path(request.uri());
+                None
+            }
+            Some(AccessLog::Everything { project }) => Some((project, Line::of(&request))),
+        };
         let mut response = self.app.clone().call(request).await?;
         if self.readiness.is_draining() {
             // Its next request is for whoever takes over.
@@ -76,8 +88,8 @@ impl Answers {
         let latency = end.duration_since(start);
         drop(in_flight);
         self.metrics.answered(&method, status, latency);
-        if let Some((log, line)) = line {
-            line.log(client, status, latency, log.project.as_deref());
+        if let Some((project, line)) = line {
+            line.log(client, status, latency, project.as_deref());
         }
         activity.request(end);
         Ok(response)

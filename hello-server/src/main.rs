@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use hello_common::log::TextStyle;
+use hello_common::log::{Format, TextStyle};
 use hello_server::answer::{AccessLog, Answers};
 use hello_server::app::Greeting;
 use hello_server::args::Args;
@@ -78,7 +78,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let listener = listen(args.host, args.port)?;
     tracing::info!("Server listening on {}", listener.local_addr()?);
 
-    let access_log = args.access_log.then_some(AccessLog { project: args.google_cloud_project });
+    let access_log = args.access_log.then_some(match args.log_format {
+        Format::Text => AccessLog::Path,
+        Format::Json => AccessLog::Everything { project: args.google_cloud_project },
+    });
     let answers = Answers::new(greeting, Metrics::new(env!("CARGO_PKG_VERSION")), access_log);
     let max_connections = open_files::allow(args.max_connections);
     if max_connections < args.max_connections {

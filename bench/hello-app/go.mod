@@ -1,0 +1,3 @@
+module hello-app
+
+go 1.22
