@@ -178,7 +178,10 @@ where
     let activity = Arc::clone(&bytes.activity);
     let asked = Arc::clone(&activity);
     let service = service_fn(move |request| answer(request, Arc::clone(&asked)));
-    let mut http = http1::Builder::new().serve_connection(TokioIo::new(bytes), service);
+    let mut http = http1::Builder::new()
+        // A client that has said all it has to say still wants its answers.
+        .half_close(true)
+        .serve_connection(TokioIo::new(bytes), service);
     let mut timer = pin!(sleep_until(Instant::now() + PARK_AFTER));
     let mut is_closing = *closing.borrow_and_update();
     if is_closing {
