@@ -57,7 +57,7 @@ fn clients_that_never_say_anything_are_closed() {
     let server = Server::start(&[QUIET, "--idle-timeout", "0.5"]);
     let mut silent: Vec<TcpStream> = (0..200).map(|_| server.connect()).collect();
     assert!(silent.iter_mut().all(|stream| is_closed_within(stream, PATIENCE)));
-    assert_eq!(closed(&server, "idle"), 200);
+    wait_for("them to be counted", || (closed(&server, "idle") == 200).then_some(()));
     is_well(server);
 }
 
