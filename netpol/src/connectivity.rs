@@ -1,7 +1,7 @@
 //! Who may reach whom: every permitted pair of workloads, and of a workload and the addresses
 //! outside.
 //!
-//! The work grows with the answer: pods that the same rules are about share one [`Filter`], which has
+//! The work grows with the answer: pods that the same rules are about share one `Filter`, which has
 //! the pods that it lets through and no others; sets of connections are numbers, so that to join or
 //! to meet two of them is to look it up.
 
