@@ -4,6 +4,7 @@ mod body;
 mod delete;
 mod discovery;
 pub mod error;
+mod exec;
 mod log;
 mod read;
 mod selectors;
@@ -26,8 +27,9 @@ use serde_json::Value;
 
 use self::error::ApiError;
 use self::target::Target;
+use crate::pods::exec::Containers;
 use crate::pods::logs::Logs;
-use crate::store::{Object, Store};
+use crate::store::{Kind, Object, Store};
 
 /// The version of Kubernetes whose API this is a part of.
 pub const KUBERNETES_VERSION: &str = "v1.34.0";
@@ -39,6 +41,8 @@ pub struct Api {
     pub store: Store,
     /// What containers wrote.
     pub logs: Logs,
+    /// The containers that run.
+    pub containers: Containers,
     /// What a client must show: `Authorization: Bearer TOKEN`.
     pub token: Arc<str>,
 }
@@ -104,6 +108,11 @@ async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
     let target = Target::parse(path).ok_or(ApiError::NoSuchPath)?;
     let Query(parameters) =
         Query::try_from_uri(&parts.uri).map_err(|error| ApiError::BadRequest(error.to_string()))?;
+    if let Target { kind: Kind::Pod, name: Some(name), subresource: Some(part), .. } = &target
+        && part == "exec"
+    {
+        return exec::start(api, parts, &target, name).await;
+    }
     let call = Call { target, parameters, headers: parts.headers };
     let body = axum::body::to_bytes(body, body::LIMIT)
         .await
@@ -147,7 +156,6 @@ fn authenticate(headers: &HeaderMap, token: &str) -> Result<(), ApiError> {
 /// What people will try and the lab has not, by the end of the path.
 fn not_in_the_lab(path: &str) -> Option<&'static str> {
     match path.rsplit('/').next()? {
-        "exec" => Some("kubectl exec"),
         "attach" => Some("kubectl attach"),
         "portforward" => Some("kubectl port-forward"),
         "proxy" => Some("kubectl proxy to pods, Services and nodes"),

@@ -14,6 +14,7 @@ use crate::api::serve::Listener;
 use crate::api::{Api, KUBERNETES_VERSION, router};
 use crate::args::{Denied, Established, Settings, Stage};
 use crate::network::Network;
+use crate::pods::exec::Containers;
 use crate::pods::images::Images;
 use crate::pods::logs::Logs;
 use crate::pods::{self, Surroundings};
@@ -47,13 +48,14 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     for further in &stage.settings.image {
         images.add(&further.reference, &further.program);
     }
-    let logs = Logs::default();
+    let (logs, containers) = (Logs::default(), Containers::default());
     let surroundings = Surroundings {
         store: store.clone(),
         network,
         enforcer: enforcer.clone(),
         images: Arc::new(images),
         logs: logs.clone(),
+        containers: containers.clone(),
         files,
         program: PathBuf::from("/proc/self/exe"),
         privileged: stage.privileged,
@@ -62,7 +64,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     let server = format!("https://{}", listener.address()?);
     let kubeconfig = kubeconfig(&server, listener.certificate_pem(), &token);
     folder.write("kubeconfig", &kubeconfig)?;
-    let api = Api { store: store.clone(), logs, token: token.into() };
+    let api = Api { store: store.clone(), logs, containers, token: token.into() };
 
     controllers::step(&store);
     tokio::spawn(controllers::run(store));

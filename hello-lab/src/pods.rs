@@ -1,7 +1,8 @@
 //! Runs the pods of the store as processes: what a kubelet does.
 
-mod container;
+pub(crate) mod container;
 pub mod container_init;
+pub mod exec;
 pub mod images;
 pub mod logs;
 mod probe;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::exec::Containers;
 use self::images::Images;
 use self::logs::Logs;
 use crate::network::Network;
@@ -35,6 +37,8 @@ pub struct Surroundings {
     pub network: Network,
     /// Who puts their policies in force.
     pub enforcer: Enforcer,
+    /// Those of their containers that run.
+    pub containers: Containers,
     /// What they can be made of.
     pub images: Arc<Images>,
     /// Where what they write is kept.

@@ -179,7 +179,7 @@ fn what_the_lab_has_not_is_said_clearly() {
     let lab = Lab::start(As::Myself);
     lab.install_hello_app();
     for (line, what) in [
-        ("exec deploy/hello-server -- id", "kubectl exec"),
+        ("attach deploy/hello-server", "kubectl attach"),
         ("port-forward deploy/hello-server 18080:8080", "kubectl port-forward"),
         ("apply --server-side -f manifests/network-policy.yaml", "server-side"),
         ("create deployment x --image=hello-server:1.0.0", "kubectl apply -f"),

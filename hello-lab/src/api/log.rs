@@ -135,7 +135,7 @@ impl Follower {
 }
 
 /// The container that is meant: the pod's only one, unless one is named.
-fn container(pod: &Object, named: &str) -> Result<String, ApiError> {
+pub(super) fn container(pod: &Object, named: &str) -> Result<String, ApiError> {
     let containers = pod.value()["spec"]["containers"].as_array().into_iter().flatten();
     let names: Vec<&str> = containers.filter_map(|one| one["name"].as_str()).collect();
     let pod = pod.name();

@@ -94,6 +94,7 @@ async fn connection(acceptor: TlsAcceptor, stream: TcpStream, app: Router) {
         .timer(TokioTimer::new())
         .header_read_timeout(HANDSHAKE_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
         .await;
     if let Err(error) = result {
         tracing::debug!("a client's connection ended: {error}");

@@ -9,11 +9,11 @@ use anyhow::Context;
 use k8s_openapi::api::core::v1 as core;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
-use tokio::io::{AsyncRead, AsyncWriteExt};
+use tokio::io::AsyncRead;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use super::container_init::Spec;
+use super::container_init::{Spec, start};
 use super::images::Image;
 use super::logs::LogWriter;
 use super::probe::Check;
@@ -132,7 +132,8 @@ impl Container {
     async fn run_once(&mut self, image: &Image, user: Option<(u32, u32)>) -> (Ending, bool) {
         let started = now();
         let ended = |code, signal, started| Ending { code, signal, started, finished: now() };
-        let mut child = match self.spawn(image, user).await {
+        let process = self.process(image, user);
+        let mut child = match self.spawn(&process).await {
             Ok(child) => child,
             Err(error) => {
                 self.running.tell(Severity::Warning, "Failed", &format!("{error:#}"));
@@ -141,6 +142,10 @@ impl Container {
         };
         let name = self.spec.name.clone();
         self.running.tell(Severity::Normal, "Started", &format!("Started container {name}"));
+        let surroundings = &self.running.surroundings;
+        let (network, program) = (Arc::clone(&self.network), surroundings.program.clone());
+        let uid = self.running.pod.uid();
+        let _entered = surroundings.containers.enter(uid, &name, network, program, process);
         self.status(|status| status.state = State::Running(started.clone()));
         let (status, stopped) = tokio::select! {
             status = child.wait() => (status, false),
@@ -163,33 +168,17 @@ impl Container {
         (ended(code, signal, started), stopped)
     }
 
-    async fn spawn(&self, image: &Image, user: Option<(u32, u32)>) -> anyhow::Result<Child> {
+    async fn spawn(&self, process: &Spec) -> anyhow::Result<Child> {
         let surroundings = &self.running.surroundings;
-        let spec = serde_json::to_vec(&self.process(image, user))?;
         let mut command = Command::new(&surroundings.program);
-        command
-            .arg0("hello-lab")
-            .arg("container-init")
-            .env_clear()
-            .current_dir("/")
-            .kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let runtime = tokio::runtime::Handle::current();
-        let mut child = self
-            .network
-            .run(|| {
-                let _entered = runtime.enter();
-                command.spawn()
-            })
-            .and_then(|child| child)
-            .context("cannot start a process")?;
+        let mut child =
+            start(command, process, &self.network).await.context("cannot start a process")?;
         let log = surroundings.logs.begin(self.running.pod.uid(), &self.spec.name);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         tokio::spawn(async move {
             tokio::join!(copy(&log, stdout), copy(&log, stderr));
         });
-        let mut stdin = child.stdin.take().context("no standard input")?;
-        stdin.write_all(&spec).await.context("cannot tell a process what it is to be")?;
         Ok(child)
     }
 
@@ -232,6 +221,7 @@ impl Container {
             hostname: self.running.hostname(),
             files: self.running.files(),
             user,
+            stdin: false,
             working_dir: self.spec.working_dir.as_ref().map(Into::into),
         }
     }
@@ -384,6 +374,6 @@ async fn copy(log: &LogWriter, pipe: Option<impl AsyncRead + Unpin>) {
 }
 
 /// The exit code, or 128 and the signal's number, as shells count.
-fn exit_code(status: ExitStatus) -> i32 {
+pub(crate) fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }

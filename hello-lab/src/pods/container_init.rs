@@ -2,11 +2,12 @@
 //! in the pod's network namespace, takes on its own host name, files and user, gives up every
 //! privilege, and executes the program.
 //!
-//! It runs as `hello-lab container-init`, single-threaded, with its [`Spec`] on standard input.
+//! It runs as `hello-lab container-init`, single-threaded, with its [`Spec`] on standard
+//! input, after the four octets of its length.
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +18,10 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd;
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Child;
+
+use crate::network::PodNetwork;
 
 /// The exit code of a container whose program could not be started.
 pub const START_FAILED: u8 = 125;
@@ -36,6 +41,8 @@ pub struct Spec {
     pub files: Vec<(PathBuf, PathBuf)>,
     /// User and group; none where the lab itself is an ordinary user's and can take no other.
     pub user: Option<(u32, u32)>,
+    /// Whether the program reads what comes after this on standard input.
+    pub stdin: bool,
     /// Where to start the program.
     pub working_dir: Option<PathBuf>,
 }
@@ -52,10 +59,42 @@ pub fn run() -> anyhow::Error {
     }
 }
 
+/// Starts `command`, this program, in a pod's network namespace as what `spec` says. Standard input
+/// must be a pipe; the other streams are the caller's to choose.
+pub(super) async fn start(
+    mut command: tokio::process::Command,
+    spec: &Spec,
+    network: &PodNetwork,
+) -> std::io::Result<Child> {
+    let json = serde_json::to_vec(spec)?;
+    let length = u32::try_from(json.len()).map_err(std::io::Error::other)?;
+    command.arg0("hello-lab").arg("container-init").env_clear().current_dir("/").kill_on_drop(true);
+    let runtime = tokio::runtime::Handle::current();
+    let mut child = network.run(|| {
+        let _entered = runtime.enter();
+        command.spawn()
+    })??;
+    let stdin = child.stdin.as_mut().ok_or(std::io::ErrorKind::BrokenPipe)?;
+    stdin.write_all(&[&length.to_be_bytes()[..], &json].concat()).await?;
+    if !spec.stdin {
+        drop(child.stdin.take());
+    }
+    Ok(child)
+}
+
+/// Reads the spec, and of what comes after it nothing.
+fn read() -> anyhow::Result<Spec> {
+    // Not `Stdin`, which has a buffer.
+    let mut stdin = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    let mut length = [0; 4];
+    stdin.read_exact(&mut length)?;
+    let mut json = vec![0; usize::try_from(u32::from_be_bytes(length))?];
+    stdin.read_exact(&mut json)?;
+    Ok(serde_json::from_slice(&json)?)
+}
+
 fn prepare() -> anyhow::Result<(Command, File)> {
-    let mut json = Vec::new();
-    std::io::stdin().read_to_end(&mut json).context("cannot read the container's spec")?;
-    let spec: Spec = serde_json::from_slice(&json).context("cannot read the container's spec")?;
+    let spec = read().context("cannot read the container's spec")?;
 
     // A session of its own: signals to the lab's terminal are not the container's.
     unistd::setsid().context("cannot start a session")?;
@@ -75,8 +114,10 @@ fn prepare() -> anyhow::Result<(Command, File)> {
     let program = File::open(&spec.program)
         .with_context(|| format!("cannot open {}", spec.program.display()))?;
     give_up_privileges(spec.user)?;
-    let null = File::open("/dev/null").context("cannot open /dev/null")?;
-    unistd::dup2_stdin(&null).context("cannot close standard input")?;
+    if !spec.stdin {
+        let null = File::open("/dev/null").context("cannot open /dev/null")?;
+        unistd::dup2_stdin(&null).context("cannot close standard input")?;
+    }
 
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
     command.arg0(spec.program.file_name().unwrap_or_default());

@@ -1,0 +1,210 @@
+//! `kubectl exec`: a process in a container, over a WebSocket
+//! (<https://kubernetes.io/docs/reference/using-api/api-concepts/#websockets>, `v5.channel.k8s.io`).
+//!
+//! Each message begins with the number of its stream.
+
+use std::process::ExitStatus;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use axum::response::Response;
+use bytes::Bytes;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin};
+
+use super::error::ApiError;
+use super::target::Target;
+use super::{Api, log};
+use crate::pods::container::exit_code;
+use crate::pods::exec::Container;
+use crate::store::{Key, Kind};
+
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const ERROR: u8 = 3;
+/// The stream that the second octet names has ended.
+const CLOSE: u8 = 255;
+
+const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+
+/// What is asked for (`v1.PodExecOptions`).
+struct Options {
+    container: String,
+    command: Vec<String>,
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
+}
+
+impl Options {
+    fn read(parts: &Parts) -> Result<Self, ApiError> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            .map_err(|error| ApiError::BadRequest(error.to_string()))?;
+        let all = |name: &str| {
+            pairs.iter().filter(move |pair| pair.0 == name).map(|pair| pair.1.clone()).collect()
+        };
+        let flag = |name: &str| {
+            pairs.iter().any(|pair| pair.0 == name && matches!(pair.1.as_str(), "true" | "1"))
+        };
+        if flag("tty") {
+            return Err(ApiError::NotInTheLab("terminals of kubectl exec: leave out --tty (-t)"));
+        }
+        let command: Vec<String> = all("command");
+        if command.is_empty() {
+            return Err(ApiError::BadRequest("you must specify at least 1 command".to_owned()));
+        }
+        let container: Vec<String> = all("container");
+        Ok(Self {
+            container: container.into_iter().next().unwrap_or_default(),
+            command,
+            stdin: flag("stdin"),
+            stdout: flag("stdout"),
+            stderr: flag("stderr"),
+        })
+    }
+}
+
+/// Answers `…/pods/NAME/exec`.
+pub(super) async fn start(
+    api: &Api,
+    mut parts: Parts,
+    target: &Target,
+    name: &str,
+) -> Result<Response, ApiError> {
+    let namespace = target.namespace.as_deref().unwrap_or_default();
+    let pod = api.store.get(&Key::new(Kind::Pod, namespace, name))?;
+    let options = Options::read(&parts)?;
+    let container = log::container(&pod, &options.container)?;
+    let running = api.containers.get(pod.uid(), &container).ok_or_else(|| {
+        ApiError::BadRequest(format!("container {container:?} in pod {name:?} does not run"))
+    })?;
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map_err(|_| {
+        ApiError::BadRequest(
+            "exec is served over WebSocket alone: it needs kubectl 1.31 or later".to_owned(),
+        )
+    })?;
+    Ok(upgrade.protocols(PROTOCOLS).on_upgrade(async move |socket| {
+        let mut session = Session { socket };
+        let status = match running.start(&options.command, options.stdin).await {
+            Ok(child) => session.run(child, &running, &options).await,
+            Err(error) => Some(failure("InternalError", &error.to_string(), json!({}))),
+        };
+        if let Some(status) = status {
+            session.send(ERROR, status.to_string().as_bytes()).await;
+        }
+        // Without a code, clients take the end for an accident.
+        let close = CloseFrame { code: close_code::NORMAL, reason: "".into() };
+        let _ = session.socket.send(Message::Close(Some(close))).await;
+    }))
+}
+
+/// A client that is connected.
+struct Session {
+    socket: WebSocket,
+}
+
+impl Session {
+    /// Whether the client is still there to be told.
+    async fn send(&mut self, stream: u8, bytes: &[u8]) -> bool {
+        let message = Bytes::from([&[stream], bytes].concat());
+        self.socket.send(Message::Binary(message)).await.is_ok()
+    }
+
+    /// Passes on what is said, until the process has ended; `None` when the client has gone.
+    async fn run(
+        &mut self,
+        mut child: Child,
+        container: &Container,
+        options: &Options,
+    ) -> Option<Value> {
+        let mut stdin = child.stdin.take().filter(|_| options.stdin);
+        // What the process has not read yet. Until then no more is taken from the client, and what
+        // the process says is passed on all the same.
+        let mut unread = Bytes::new();
+        let mut stdout = child.stdout.take().filter(|_| options.stdout);
+        let mut stderr = child.stderr.take().filter(|_| options.stderr);
+        let (mut out, mut err) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
+        let mut ended = None;
+        while ended.is_none() || stdout.is_some() || stderr.is_some() {
+            tokio::select! {
+                length = read(&mut stdout, &mut out) => match length {
+                    0 => stdout = None,
+                    length => { self.send(STDOUT, &out[..length]).await; }
+                },
+                length = read(&mut stderr, &mut err) => match length {
+                    0 => stderr = None,
+                    length => { self.send(STDERR, &err[..length]).await; }
+                },
+                status = child.wait(), if ended.is_none() => ended = status.ok(),
+                () = container.ended() => {
+                    end(&mut child).await;
+                    return Some(failure("InternalError", "the container has ended", json!({})));
+                }
+                written = write(&mut stdin, &unread), if !unread.is_empty() => match written {
+                    0 => (stdin, unread) = (None, Bytes::new()),
+                    length => drop(unread.split_to(length)),
+                },
+                message = self.socket.recv(), if unread.is_empty() => match message {
+                    Some(Ok(Message::Binary(bytes))) => match &bytes[..] {
+                        [STDIN, _, ..] if stdin.is_some() => unread = bytes.slice(1..),
+                        [CLOSE, STDIN] => stdin = None,
+                        _ => {}
+                    },
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => {
+                        end(&mut child).await;
+                        return None;
+                    }
+                    Some(Ok(_)) => {}
+                },
+            }
+        }
+        ended.map(status)
+    }
+}
+
+/// The next bytes of a stream; 0 at its end; never, where there is none.
+async fn read(stream: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) -> usize {
+    match stream {
+        Some(stream) => stream.read(buffer).await.unwrap_or(0),
+        None => std::future::pending().await,
+    }
+}
+
+/// How many of the bytes a stream takes; 0 where it takes no more.
+async fn write(stream: &mut Option<ChildStdin>, bytes: &[u8]) -> usize {
+    match stream {
+        Some(stream) => stream.write(bytes).await.unwrap_or(0),
+        None => 0,
+    }
+}
+
+/// Ends a process and all that it started: it leads a group of its own.
+async fn end(child: &mut Child) {
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    let _ = child.kill().await;
+}
+
+fn status(ended: ExitStatus) -> Value {
+    match exit_code(ended) {
+        0 => json!({"metadata": {}, "status": "Success"}),
+        code => failure(
+            "NonZeroExitCode",
+            &format!("command terminated with non-zero exit code: exit status {code}"),
+            json!({"causes": [{"reason": "ExitCode", "message": code.to_string()}]}),
+        ),
+    }
+}
+
+fn failure(reason: &str, message: &str, details: Value) -> Value {
+    json!({
+        "metadata": {}, "status": "Failure", "reason": reason, "message": message,
+        "details": details, "code": 500,
+    })
+}

@@ -1,0 +1,114 @@
+//! Further processes in a container that runs: what `kubectl exec` starts.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+use super::container_init::{Spec, start};
+use crate::network::PodNetwork;
+
+/// The containers that run now, by their pod's UID and their own name.
+#[derive(Clone, Default)]
+pub struct Containers(Arc<Mutex<HashMap<(String, String), Container>>>);
+
+/// A container that runs.
+#[derive(Clone)]
+pub struct Container {
+    network: Arc<PodNetwork>,
+    program: PathBuf,
+    spec: Spec,
+    /// Closed when the container ends: its further processes end with it.
+    ended: watch::Receiver<()>,
+}
+
+/// Keeps a container among those that run.
+pub(super) struct Entered {
+    containers: Containers,
+    key: (String, String),
+    _running: watch::Sender<()>,
+}
+
+/// Why a process cannot be started in a container.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// Neither the image's program nor one of the machine's.
+    #[error("exec: {0:?}: executable file not found in $PATH")]
+    NoSuchProgram(String),
+    /// The system refuses.
+    #[error("cannot start a process: {0}")]
+    Start(#[from] std::io::Error),
+}
+
+impl Containers {
+    /// The container named `name` of the pod with this UID, if it runs.
+    #[must_use]
+    pub fn get(&self, pod: &str, name: &str) -> Option<Container> {
+        self.lock().get(&(pod.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// Adds one until what is returned is dropped.
+    pub(super) fn enter(
+        &self,
+        pod: &str,
+        name: &str,
+        network: Arc<PodNetwork>,
+        program: PathBuf,
+        spec: Spec,
+    ) -> Entered {
+        let key = (pod.to_owned(), name.to_owned());
+        let (running, ended) = watch::channel(());
+        self.lock().insert(key.clone(), Container { network, program, spec, ended });
+        Entered { containers: self.clone(), key, _running: running }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Container>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.containers.lock().remove(&self.key);
+    }
+}
+
+impl Container {
+    /// Starts `command` with the container's network, files, user and environment. Its standard
+    /// streams are pipes; without `stdin` it reads nothing.
+    pub async fn start(&self, command: &[String], stdin: bool) -> Result<Child, ExecError> {
+        let (program, args) = command.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+        let spec = Spec {
+            program: self.find(program).ok_or(ExecError::NoSuchProgram(program.to_owned()))?,
+            args: args.to_vec(),
+            stdin,
+            ..self.spec.clone()
+        };
+        let mut command = Command::new(&self.program);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(start(command, &spec, &self.network).await?)
+    }
+
+    /// Resolves when the container has ended.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
+    }
+
+    /// A container is a process that sees the machine's files, so a name is the image's program
+    /// wherever the image may have it, or else one of the machine's.
+    fn find(&self, name: &str) -> Option<PathBuf> {
+        let own = &self.spec.program;
+        if Path::new(name).file_name().is_some_and(|file| Some(file) == own.file_name()) {
+            return Some(own.clone());
+        }
+        if name.contains('/') {
+            return Some(PathBuf::from(name)).filter(|path| path.is_file());
+        }
+        let path = self.spec.env.iter().find(|(variable, _)| variable == "PATH")?;
+        path.1.split(':').map(|folder| Path::new(folder).join(name)).find(|path| path.is_file())
+    }
+}

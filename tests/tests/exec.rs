@@ -1,0 +1,103 @@
+//! `kubectl exec` on the lab: streams, exit codes, and whose network it is.
+
+use std::process::{Command, Stdio};
+
+use end_to_end::{As, Lab, descendants, run, users, wait_for};
+
+const CLIENT: &str = "exec deploy/hello-client-blocked";
+
+#[test]
+fn a_command_in_a_container_has_its_streams_its_exit_code_and_its_pods_name() {
+    for user in users() {
+        let lab = Lab::start(user);
+        lab.install_hello_app();
+        assert_eq!(
+            lab.kubectl("exec deploy/hello-server -- hello-server --version"),
+            "hello-server 1.0.0\n"
+        );
+        let pod = lab.kubectl("get pods -l app=not-hello -o jsonpath={.items[0].metadata.name}");
+        assert_eq!(lab.kubectl(&format!("exec {pod} -c hello-client -- hostname")).trim(), pod);
+        let script = ["exec", &pod, "--", "sh", "-c", "echo out; echo err >&2; exit 7"];
+        let output = run(lab.command("kubectl").args(script), "");
+        assert_eq!((output.stdout.as_str(), output.status.code()), ("out\n", Some(7)));
+        assert!(output.stderr.starts_with("err\n"), "{}", output.stderr);
+        // More than any buffer on the way holds, both ways at once.
+        let text = "0123456789abcdef\n".repeat(100_000);
+        let echoed = lab.kubectl_with(&format!("exec -i {pod} -- cat"), &text);
+        assert!(echoed == text, "{} of {} bytes", echoed.len(), text.len());
+        lab.end();
+    }
+}
+
+#[test]
+fn what_it_runs_is_in_the_pods_network_and_its_policies_hold() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    let poll = format!(
+        "{CLIENT} -- hello-client --count 1 --timeout 1 http://hello-server.default.svc:8080"
+    );
+    assert!(lab.kubectl(&poll).starts_with("Hello, world!"));
+    let _ = lab.kubectl("apply -f manifests/network-policy.yaml");
+    wait_for("the policy", || {
+        lab.kubectl(&poll).starts_with("wget: download timed out").then_some(())
+    });
+    lab.end();
+}
+
+#[test]
+fn what_cannot_be_run_is_told() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    for (line, told) in [
+        (format!("{CLIENT} -- nothing-of-the-kind"), "executable file not found"),
+        (format!("{CLIENT} -c other -- true"), "container other"),
+        ("exec hello-nobody -- true".to_owned(), "not found"),
+    ] {
+        let said = lab.refused(&line, "");
+        assert!(said.contains(told), "{line}: {said}");
+    }
+    lab.end();
+}
+
+#[test]
+fn a_command_ends_with_its_container_and_with_its_client() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    let sleeps = |seconds: &str| {
+        let is_sleep = |pid: &&i32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line == format!("sleep\0{seconds}\0").into_bytes()
+        };
+        descendants(lab.keeper().as_raw()).iter().filter(is_sleep).count()
+    };
+    let start = |seconds: &str| {
+        let mut kubectl = lab.command("kubectl");
+        kubectl.args(CLIENT.split(' ')).args(["--", "sleep", seconds]);
+        let child = kubectl.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("kubectl");
+        wait_for("the command", || (sleeps(seconds) == 1).then_some(()));
+        child
+    };
+    let mut client = start("7001");
+    client.kill().expect("it runs");
+    let _ = client.wait();
+    wait_for("its end", || (sleeps("7001") == 0).then_some(()));
+
+    let mut client = start("7002");
+    let _ = lab.kubectl("delete pod -l app=not-hello --grace-period=1 --wait=false");
+    wait_for("its end", || (sleeps("7002") == 0).then_some(()));
+    assert!(!client.wait().expect("it ends").success());
+    lab.end();
+}
+
+#[test]
+fn an_old_client_is_told_which_it_needs() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    let pod = lab.kubectl("get pods -l app=hello -o jsonpath={.items[0].metadata.name}");
+    // No WebSocket is asked for, as by kubectl before 1.31, which speaks SPDY.
+    let path = format!("--raw=/api/v1/namespaces/default/pods/{pod}/exec?command=true&stdout=true");
+    let mut kubectl: Command = lab.command("kubectl");
+    let said = run(kubectl.args(["get", &path]), "").failed();
+    assert!(said.contains("kubectl 1.31"), "{said}");
+    lab.end();
+}
