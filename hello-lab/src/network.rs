@@ -124,6 +124,8 @@ impl Network {
         // connection tracking: it might take the server for the client. Where /proc/sys is
         // read-only the filter that is loaded before the pod's first process has to do.
         let _ = pod.namespace.sysctl().set("net.netfilter.nf_conntrack_tcp_loose", "0");
+        // Containers have no capabilities, and port 80 is the pod's own: as in Docker and containerd.
+        let _ = pod.namespace.sysctl().set("net.ipv4.ip_unprivileged_port_start", "0");
 
         let device = format!("veth{}", self.0.devices.fetch_add(1, Ordering::Relaxed));
         let veth = VethLink::new(&device, POD_DEVICE).peer_netns_fd(&pod.namespace);

@@ -8,6 +8,7 @@ pub mod logs;
 mod probe;
 mod status;
 pub(crate) use self::status::condition;
+mod terminal;
 mod unsupported;
 mod worker;
 

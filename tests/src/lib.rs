@@ -2,6 +2,7 @@
 
 pub mod rolling;
 pub mod server;
+pub mod typist;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};

@@ -2,9 +2,19 @@
 
 use std::process::{Command, Stdio};
 
+use end_to_end::typist::Typist;
 use end_to_end::{As, Lab, descendants, run, users, wait_for};
 
 const CLIENT: &str = "exec deploy/hello-client-blocked";
+
+/// The processes `sleep SECONDS` of a lab.
+fn sleeps(lab: &Lab, seconds: &str) -> usize {
+    let is_sleep = |pid: &&i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line == format!("sleep\0{seconds}\0").into_bytes()
+    };
+    descendants(lab.keeper().as_raw()).iter().filter(is_sleep).count()
+}
 
 #[test]
 fn a_command_in_a_container_has_its_streams_its_exit_code_and_its_pods_name() {
@@ -63,13 +73,7 @@ fn what_cannot_be_run_is_told() {
 fn a_command_ends_with_its_container_and_with_its_client() {
     let lab = Lab::start(As::Myself);
     lab.install_hello_app();
-    let sleeps = |seconds: &str| {
-        let is_sleep = |pid: &&i32| {
-            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            line == format!("sleep\0{seconds}\0").into_bytes()
-        };
-        descendants(lab.keeper().as_raw()).iter().filter(is_sleep).count()
-    };
+    let sleeps = |seconds: &str| sleeps(&lab, seconds);
     let start = |seconds: &str| {
         let mut kubectl = lab.command("kubectl");
         kubectl.args(CLIENT.split(' ')).args(["--", "sleep", seconds]);
@@ -100,4 +104,30 @@ fn an_old_client_is_told_which_it_needs() {
     let said = run(kubectl.args(["get", &path]), "").failed();
     assert!(said.contains("kubectl 1.31"), "{said}");
     lab.end();
+}
+
+#[test]
+fn a_terminal_is_a_terminal_with_its_size_its_signals_and_its_end() {
+    for user in users() {
+        let lab = Lab::start(user);
+        lab.install_hello_app();
+        let mut shell = Typist::start(&lab, &format!("{CLIENT} -it -- sh"), (91, 17));
+        shell.enter("tty && stty size && echo $TERM");
+        shell.until("/dev/pts/");
+        shell.until("17 91");
+        shell.until("xterm");
+        // Ctrl-C ends what the shell runs, and not the shell.
+        shell.enter("sleep 7003");
+        wait_for("the command", || (sleeps(&lab, "7003") == 1).then_some(()));
+        shell.type_in("\x03");
+        wait_for("its end", || (sleeps(&lab, "7003") == 0).then_some(()));
+        shell.resize(132, 43);
+        wait_for("the new size", || {
+            shell.enter("stty size");
+            shell.has("43 132").then_some(())
+        });
+        shell.enter("exit 9");
+        assert_eq!(shell.end(), Some(9));
+        lab.end();
+    }
 }

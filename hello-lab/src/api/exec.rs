@@ -13,20 +13,22 @@ use bytes::Bytes;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdin};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::process::Child;
 
 use super::error::ApiError;
 use super::target::Target;
 use super::{Api, log};
 use crate::pods::container::exit_code;
-use crate::pods::exec::Container;
+use crate::pods::exec::{Container, Io, Process};
 use crate::store::{Key, Kind};
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 const ERROR: u8 = 3;
+/// The size of the client's window, as JSON (client-go's `remotecommand.TerminalSize`).
+const RESIZE: u8 = 4;
 /// The stream that the second octet names has ended.
 const CLOSE: u8 = 255;
 
@@ -39,6 +41,7 @@ struct Options {
     stdin: bool,
     stdout: bool,
     stderr: bool,
+    tty: bool,
 }
 
 impl Options {
@@ -51,9 +54,6 @@ impl Options {
         let flag = |name: &str| {
             pairs.iter().any(|pair| pair.0 == name && matches!(pair.1.as_str(), "true" | "1"))
         };
-        if flag("tty") {
-            return Err(ApiError::NotInTheLab("terminals of kubectl exec: leave out --tty (-t)"));
-        }
         let command: Vec<String> = all("command");
         if command.is_empty() {
             return Err(ApiError::BadRequest("you must specify at least 1 command".to_owned()));
@@ -65,7 +65,12 @@ impl Options {
             stdin: flag("stdin"),
             stdout: flag("stdout"),
             stderr: flag("stderr"),
+            tty: flag("tty"),
         })
+    }
+
+    fn io(&self) -> Io {
+        if self.tty { Io::Terminal } else { Io::Pipes { stdin: self.stdin } }
     }
 }
 
@@ -90,8 +95,8 @@ pub(super) async fn start(
     })?;
     Ok(upgrade.protocols(PROTOCOLS).on_upgrade(async move |socket| {
         let mut session = Session { socket };
-        let status = match running.start(&options.command, options.stdin).await {
-            Ok(child) => session.run(child, &running, &options).await,
+        let status = match running.start(&options.command, options.io()).await {
+            Ok(process) => session.run(process, &running, &options).await,
             Err(error) => Some(failure("InternalError", &error.to_string(), json!({}))),
         };
         if let Some(status) = status {
@@ -118,16 +123,17 @@ impl Session {
     /// Passes on what is said, until the process has ended; `None` when the client has gone.
     async fn run(
         &mut self,
-        mut child: Child,
+        process: Process,
         container: &Container,
         options: &Options,
     ) -> Option<Value> {
-        let mut stdin = child.stdin.take().filter(|_| options.stdin);
+        let Process { mut child, stdin, stdout, stderr, terminal } = process;
+        let mut stdin = stdin.filter(|_| options.stdin);
         // What the process has not read yet. Until then no more is taken from the client, and what
         // the process says is passed on all the same.
         let mut unread = Bytes::new();
-        let mut stdout = child.stdout.take().filter(|_| options.stdout);
-        let mut stderr = child.stderr.take().filter(|_| options.stderr);
+        let mut stdout = stdout.filter(|_| options.stdout);
+        let mut stderr = stderr.filter(|_| options.stderr);
         let (mut out, mut err) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
         let mut ended = None;
         while ended.is_none() || stdout.is_some() || stderr.is_some() {
@@ -152,7 +158,14 @@ impl Session {
                 message = self.socket.recv(), if unread.is_empty() => match message {
                     Some(Ok(Message::Binary(bytes))) => match &bytes[..] {
                         [STDIN, _, ..] if stdin.is_some() => unread = bytes.slice(1..),
-                        [CLOSE, STDIN] => stdin = None,
+                        // A terminal's end is a character that the client has sent, if any.
+                        [CLOSE, STDIN] if terminal.is_none() => stdin = None,
+                        [RESIZE, size @ ..] => if let (Some(terminal), Some((columns, rows)))
+                            = (&terminal, window(size))
+                        {
+                            // A terminal that nobody has needs no size.
+                            let _ = terminal.resize(columns, rows);
+                        },
                         _ => {}
                     },
                     Some(Ok(Message::Close(_)) | Err(_)) | None => {
@@ -176,11 +189,18 @@ async fn read(stream: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) ->
 }
 
 /// How many of the bytes a stream takes; 0 where it takes no more.
-async fn write(stream: &mut Option<ChildStdin>, bytes: &[u8]) -> usize {
+async fn write(stream: &mut Option<impl AsyncWrite + Unpin>, bytes: &[u8]) -> usize {
     match stream {
         Some(stream) => stream.write(bytes).await.unwrap_or(0),
         None => 0,
     }
+}
+
+/// Columns and rows of `{"Width": 80, "Height": 24}`.
+fn window(json: &[u8]) -> Option<(u16, u16)> {
+    let size: Value = serde_json::from_slice(json).ok()?;
+    let number = |name: &str| u16::try_from(size[name].as_u64()?).ok();
+    Some((number("Width")?, number("Height")?))
 }
 
 /// Ends a process and all that it started: it leads a group of its own.

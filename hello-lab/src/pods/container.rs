@@ -222,6 +222,7 @@ impl Container {
             files: self.running.files(),
             user,
             stdin: false,
+            terminal: false,
             working_dir: self.spec.working_dir.as_ref().map(Into::into),
         }
     }

@@ -43,6 +43,8 @@ pub struct Spec {
     pub user: Option<(u32, u32)>,
     /// Whether the program reads what comes after this on standard input.
     pub stdin: bool,
+    /// Whether standard output is a terminal, which then is standard input too, and the session's.
+    pub terminal: bool,
     /// Where to start the program.
     pub working_dir: Option<PathBuf>,
 }
@@ -98,6 +100,9 @@ fn prepare() -> anyhow::Result<(Command, File)> {
 
     // A session of its own: signals to the lab's terminal are not the container's.
     unistd::setsid().context("cannot start a session")?;
+    if spec.terminal {
+        take_terminal(spec.user).context("cannot take the terminal")?;
+    }
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)
         .context("cannot make mount and UTS namespaces")?;
     let nothing = None::<&str>;
@@ -114,7 +119,7 @@ fn prepare() -> anyhow::Result<(Command, File)> {
     let program = File::open(&spec.program)
         .with_context(|| format!("cannot open {}", spec.program.display()))?;
     give_up_privileges(spec.user)?;
-    if !spec.stdin {
+    if !spec.stdin && !spec.terminal {
         let null = File::open("/dev/null").context("cannot open /dev/null")?;
         unistd::dup2_stdin(&null).context("cannot close standard input")?;
     }
@@ -124,6 +129,17 @@ fn prepare() -> anyhow::Result<(Command, File)> {
     command.args(spec.args).env_clear().envs(spec.env);
     command.current_dir(spec.working_dir.as_deref().unwrap_or(Path::new("/")));
     Ok((command, program))
+}
+
+/// Makes the terminal that is standard output the session's: the first that a session without one
+/// opens becomes that (`tty_open_proc_set_tty` in the kernel's drivers/tty/tty_io.c).
+fn take_terminal(user: Option<(u32, u32)>) -> anyhow::Result<()> {
+    let terminal = File::options().read(true).write(true).open("/proc/self/fd/1")?;
+    unistd::dup2_stdin(&terminal)?;
+    if let Some((user, _)) = user {
+        unistd::fchown(&terminal, Some(unistd::Uid::from_raw(user)), None)?;
+    }
+    Ok(())
 }
 
 /// A container is no reason to change a file of the machine: every mount becomes read-only,

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::container_init::{Spec, start};
+use super::terminal::Terminal;
 use crate::network::PodNetwork;
 
 /// The containers that run now, by their pod's UID and their own name.
@@ -23,6 +25,32 @@ pub struct Container {
     spec: Spec,
     /// Closed when the container ends: its further processes end with it.
     ended: watch::Receiver<()>,
+}
+
+/// Which of its standard streams a further process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Io {
+    /// Pipes; without `stdin` it reads nothing.
+    Pipes {
+        /// Whether it has a standard input.
+        stdin: bool,
+    },
+    /// A terminal, which is all three.
+    Terminal,
+}
+
+/// A further process of a container, and its streams as far as it has them.
+pub struct Process {
+    /// The process, which leads a group of its own.
+    pub child: Child,
+    /// What it reads.
+    pub stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    /// What it writes, or all that its terminal shows.
+    pub stdout: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    /// What it writes to standard error.
+    pub stderr: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    /// Its terminal, to change its size.
+    pub terminal: Option<Terminal>,
 }
 
 /// Keeps a container among those that run.
@@ -77,19 +105,46 @@ impl Drop for Entered {
 }
 
 impl Container {
-    /// Starts `command` with the container's network, files, user and environment. Its standard
-    /// streams are pipes; without `stdin` it reads nothing.
-    pub async fn start(&self, command: &[String], stdin: bool) -> Result<Child, ExecError> {
+    /// Starts `command` with the container's network, files, user and environment.
+    pub async fn start(&self, command: &[String], io: Io) -> Result<Process, ExecError> {
         let (program, args) = command.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
-        let spec = Spec {
+        let mut spec = Spec {
             program: self.find(program).ok_or(ExecError::NoSuchProgram(program.to_owned()))?,
             args: args.to_vec(),
-            stdin,
             ..self.spec.clone()
         };
         let mut command = Command::new(&self.program);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Ok(start(command, &spec, &self.network).await?)
+        // The spec comes by it in any case.
+        command.stdin(Stdio::piped());
+        match io {
+            Io::Pipes { stdin } => {
+                spec.stdin = stdin;
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+                let mut child = start(command, &spec, &self.network).await?;
+                Ok(Process {
+                    stdin: child.stdin.take().map(|pipe| Box::new(pipe) as _),
+                    stdout: child.stdout.take().map(|pipe| Box::new(pipe) as _),
+                    stderr: child.stderr.take().map(|pipe| Box::new(pipe) as _),
+                    terminal: None,
+                    child,
+                })
+            }
+            Io::Terminal => {
+                spec.terminal = true;
+                spec.env.retain(|(name, _)| name != "TERM");
+                // What containerd says of every terminal.
+                spec.env.push(("TERM".to_owned(), "xterm".to_owned()));
+                let (terminal, end) = Terminal::open()?;
+                command.stdout(end.try_clone()?).stderr(end);
+                Ok(Process {
+                    child: start(command, &spec, &self.network).await?,
+                    stdin: Some(Box::new(terminal.writer()?)),
+                    stdout: Some(Box::new(terminal.reader()?)),
+                    stderr: None,
+                    terminal: Some(terminal),
+                })
+            }
+        }
     }
 
     /// Resolves when the container has ended.
