@@ -9,8 +9,8 @@ pub const POLLS: usize = 20_000;
 /// However slow the cluster is.
 const MOST_TIME: Duration = Duration::from_secs(600);
 
-/// The Pod that polls, as restricted as the demo's own.
-fn poller() -> String {
+/// The Pod that polls `server`, as restricted as the demo's own.
+fn poller(server: &str) -> String {
     serde_json::json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "hello-poller"},
         "spec": {
@@ -21,8 +21,7 @@ fn poller() -> String {
             "containers": [{
                 "name": "hello-client", "image": "hello-client:1.0.0",
                 "args": [
-                    // An absolute name: the others of the search list would be asked for first.
-                    "http://hello-server.default.svc.cluster.local.:8080", "--interval", "0",
+                    format!("http://{server}:8080"), "--interval", "0",
                     "--count", POLLS.to_string(), "--expect", "allowed", "--log-format", "json",
                 ],
                 "securityContext": {
@@ -42,7 +41,9 @@ fn poller() -> String {
 /// When one was not, or when it takes ten minutes.
 pub fn polls_through_restarts(kubectl: impl Fn(&str, &str) -> String) {
     let start = Instant::now();
-    let _ = kubectl("apply -f -", &poller());
+    // Its address, not its name: 20,000 names would be most of the work.
+    let server = kubectl("get service hello-server -o jsonpath={.spec.clusterIP}", "");
+    let _ = kubectl("apply -f -", &poller(&server));
     let _ = kubectl("wait --for=condition=Ready pod/hello-poller --timeout=60s", "");
     let mut restarts = 0;
     let phase = loop {
