@@ -88,6 +88,10 @@ fn service(spec: &mut Value) {
     for port in spec["ports"].as_array_mut().into_iter().flatten() {
         set(port, "protocol", || "TCP".into());
         let number = port["port"].clone();
+        // What Go's clients send for one that was left out (`SetDefaults_Service`).
+        if port["targetPort"] == 0 {
+            port["targetPort"] = Value::Null;
+        }
         set(port, "targetPort", || number);
     }
     remove_nulls(spec);
@@ -112,14 +116,14 @@ fn network_policy(spec: &mut Value) {
     remove_nulls(spec);
 }
 
-/// Sets a field that is absent or null. Does nothing to what is no object.
+/// Sets a field that is absent, null or an empty string, which are one in Kubernetes' own types. Does nothing to what is no object.
 fn set(object: &mut Value, field: &str, default: impl FnOnce() -> Value) {
     if object.is_null() {
         *object = json!({});
     }
     if let Some(fields) = object.as_object_mut() {
         let value = fields.entry(field).or_insert(Value::Null);
-        if value.is_null() {
+        if value.is_null() || value == "" {
             *value = default();
         }
     }
@@ -160,6 +164,18 @@ mod tests {
             container["resources"],
             written["spec"]["template"]["spec"]["containers"][0]["resources"]
         );
+    }
+
+    #[test]
+    fn what_go_leaves_empty_has_its_default() {
+        let ports = json!([{"port": 80, "protocol": "", "targetPort": 0}, {"port": 81, "targetPort": ""}]);
+        let service = with_defaults(Kind::Service, json!({"spec": {"ports": ports, "type": ""}}));
+        assert_eq!(service["spec"]["type"], "ClusterIP");
+        let ports = json!([
+            {"port": 80, "protocol": "TCP", "targetPort": 80},
+            {"port": 81, "protocol": "TCP", "targetPort": 81},
+        ]);
+        assert_eq!(service["spec"]["ports"], ports);
     }
 
     #[test]

@@ -20,9 +20,10 @@ pub fn document(path: &str, git_version: &str) -> Option<Value> {
         "/api/v1" => Some(resources("")),
         "/openapi/v3" => Some(openapi_index()),
         path => {
-            if let Some(group_version) = path.strip_prefix("/apis/") {
-                let group = group_version.strip_suffix("/v1")?;
-                return names().contains(&group).then(|| resources(group));
+            if let Some(rest) = path.strip_prefix("/apis/") {
+                let group = rest.strip_suffix("/v1").unwrap_or(rest);
+                let document = if group == rest { one_group } else { resources };
+                return names().contains(&group).then(|| document(group));
             }
             let group_version = path.strip_prefix("/openapi/v3/")?;
             let group = match group_version {
@@ -58,15 +59,23 @@ fn names() -> Vec<&'static str> {
 }
 
 fn groups() -> Value {
-    let group = |name: &&str| {
-        let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
-        json!({"name": name, "versions": [version], "preferredVersion": version})
-    };
     json!({
         "kind": "APIGroupList",
         "apiVersion": "v1",
-        "groups": names().iter().map(group).collect::<Vec<_>>(),
+        "groups": names().iter().map(|name| group(name)).collect::<Vec<_>>(),
     })
+}
+
+fn one_group(name: &str) -> Value {
+    let mut group = group(name);
+    group["kind"] = "APIGroup".into();
+    group["apiVersion"] = "v1".into();
+    group
+}
+
+fn group(name: &str) -> Value {
+    let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
+    json!({"name": name, "versions": [version], "preferredVersion": version})
 }
 
 fn kinds(group: &str) -> impl Iterator<Item = Kind> {
@@ -92,6 +101,7 @@ fn resources(group: &str) -> Value {
         for sub in resource.subresources {
             let (kind, verbs) = match *sub {
                 "scale" => ("Scale", json!(["get", "patch", "update"])),
+                "exec" => ("PodExecOptions", json!(["create", "get"])),
                 _ => (resource.kind, json!(["get"])),
             };
             let mut entry = json!({
@@ -173,8 +183,15 @@ mod tests {
     }
 
     #[test]
+    fn a_group_can_be_asked_for_by_itself() {
+        let group = document("/apis/networking.k8s.io", "v1.34.0").unwrap();
+        assert_eq!(group["kind"], "APIGroup");
+        assert_eq!(group["versions"][0]["groupVersion"], "networking.k8s.io/v1");
+    }
+
+    #[test]
     fn there_is_nothing_else() {
-        for path in ["/apis/batch/v1", "/api/v2", "/"] {
+        for path in ["/apis/batch", "/apis/", "/apis/batch/v1", "/api/v2", "/"] {
             assert!(document(path, "v1.34.0").is_none(), "{path}");
         }
     }

@@ -118,7 +118,7 @@ static RESOURCES: [Resource; Kind::ALL.len()] = [
     resource("", "events", "Event", &["ev"]),
     resource("", "namespaces", "Namespace", &["ns"]).cluster_wide(),
     resource("", "nodes", "Node", &["no"]).cluster_wide(),
-    resource("", "pods", "Pod", &["po"]).in_all().with(&["log"]),
+    resource("", "pods", "Pod", &["po"]).in_all().with(&["exec", "log"]),
     resource("", "services", "Service", &["svc"]).in_all(),
     resource("", "serviceaccounts", "ServiceAccount", &["sa"]),
     resource("apps", "deployments", "Deployment", &["deploy"]).in_all().with(&["scale"]),
