@@ -13,16 +13,16 @@ pub use self::replica_set::random_suffix;
 #[cfg(test)]
 mod tests;
 
-use crate::store::Store;
+use crate::store::{Kind, Store};
 
 /// Runs every controller, for ever.
 pub async fn run(store: Store) {
-    let mut changes = store.changes();
+    // No controller looks at events, of which there are the most.
+    let kinds: Vec<_> = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Event).collect();
+    let mut version = 0;
     loop {
+        version = store.changed(version, &kinds).await;
         step(&store);
-        if changes.changed().await.is_err() {
-            return;
-        }
     }
 }
 

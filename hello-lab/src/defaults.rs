@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn what_go_leaves_empty_has_its_default() {
-        let ports = json!([{"port": 80, "protocol": "", "targetPort": 0}, {"port": 81, "targetPort": ""}]);
+        let ports =
+            json!([{"port": 80, "protocol": "", "targetPort": 0}, {"port": 81, "targetPort": ""}]);
         let service = with_defaults(Kind::Service, json!({"spec": {"ports": ports, "type": ""}}));
         assert_eq!(service["spec"]["type"], "ClusterIP");
         let ports = json!([

@@ -20,7 +20,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio::net::{TcpListener, UdpSocket};
 
 use crate::network::PodNetwork;
-use crate::policy::SERVICE_NAME_LABEL;
+use crate::service_proxy::SERVICE_NAME_LABEL;
 use crate::store::{Key, Kind, Store};
 
 /// The cluster's domain.

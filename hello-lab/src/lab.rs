@@ -20,6 +20,7 @@ use crate::pods::logs::Logs;
 use crate::pods::{self, Surroundings};
 use crate::policy::Enforcer;
 use crate::runtime_folder::RuntimeFolder;
+use crate::service_proxy::ServiceProxy;
 use crate::store::Store;
 use crate::{controllers, dns, system};
 
@@ -30,9 +31,10 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     let files = mount_files(&folder)?;
 
     let store = Store::default();
-    system::create(&store, KUBERNETES_VERSION)?;
+    system::create(&store, KUBERNETES_VERSION, listener.certificate_pem())?;
     let network = Network::new().await?;
     let enforcer = Enforcer::new(store.clone(), behaviour(&stage.settings));
+    let proxy = ServiceProxy::new(store.clone());
 
     // The DNS is a pod like any other to the policies.
     let dns_network = network.add_pod().await?;
@@ -40,6 +42,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     enforcer
         .add(dns_pod.uid(), dns_pod.namespace(), dns_pod.name(), dns_network.namespace())
         .await?;
+    proxy.add(dns_pod.uid(), dns_network.namespace()).await?;
     let _dns = dns::serve(store.clone(), &dns_network).context("cannot start the DNS")?;
 
     let program = std::env::current_exe().context("cannot find this program")?;
@@ -53,6 +56,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
         store: store.clone(),
         network,
         enforcer: enforcer.clone(),
+        proxy: proxy.clone(),
         images: Arc::new(images),
         logs: logs.clone(),
         containers: containers.clone(),
@@ -69,6 +73,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     controllers::step(&store);
     tokio::spawn(controllers::run(store));
     tokio::spawn(enforcer.follow());
+    tokio::spawn(proxy.follow());
     tokio::spawn(pods::run(surroundings));
     writeln!(ready, "ready").context("cannot tell that the lab is ready")?;
     ready.flush()?;

@@ -11,7 +11,8 @@
 //! - [`pods`]: processes, probes, restarts, logs: what a kubelet does.
 //! - [`network`]: namespaces, bridge, addresses, Service addresses.
 //! - [`dns`]: names of Services.
-//! - [`policy`]: asks netpol what the policies mean and has every pod's tables so.
+//! - [`policy`]: asks netpol what the policies mean and has every pod's filter so.
+//! - [`service_proxy`]: has every pod find the Services: what kube-proxy does.
 //! - [`system`], [`events`]: objects that every cluster has, and what happened to them.
 //! - [`lab`]: all of these together.
 //! - [`sandbox`]: the namespaces in which a lab runs, and in which nothing outlives it.
@@ -31,6 +32,7 @@ pub mod pods;
 pub mod policy;
 pub mod runtime_folder;
 pub mod sandbox;
+pub mod service_proxy;
 pub mod store;
 pub mod system;
 pub mod validation;

@@ -10,6 +10,10 @@ use hello_lab::pods::container_init;
 use hello_lab::{commands, lab, sandbox};
 use tracing_subscriber::filter::LevelFilter;
 
+/// More than processors: who makes a namespace or starts a process waits for the kernel, and so for
+/// every other pod that is being made.
+const LAB_THREADS: usize = 6;
+
 fn main() -> ExitCode {
     let command = Cli::parse().command;
     if matches!(command, Command::ContainerInit) {
@@ -48,7 +52,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Init(stage) => sandbox::init(&stage),
         Command::Lab(stage) => {
             let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
+                .worker_threads(LAB_THREADS)
                 .enable_all()
                 .build()
                 .context("cannot start a runtime")?;

@@ -210,6 +210,13 @@ fn v6_of(address: Ipv4Addr) -> Ipv6Addr {
     segments.into()
 }
 
+/// Whether the kernel has SCTP; to ask loads its module, where there is one.
+#[must_use]
+pub fn kernel_has_sctp() -> bool {
+    use socket2::{Domain, Protocol, Socket, Type};
+    Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::SCTP)).is_ok()
+}
+
 /// A socket of the calling thread's network namespace.
 fn tokio_socket(v6: bool) -> io::Result<tokio::net::TcpSocket> {
     if v6 { tokio::net::TcpSocket::new_v6() } else { tokio::net::TcpSocket::new_v4() }

@@ -24,6 +24,7 @@ use self::images::Images;
 use self::logs::Logs;
 use crate::network::Network;
 use crate::policy::Enforcer;
+use crate::service_proxy::ServiceProxy;
 use crate::store::{Kind, Object, Store};
 
 /// The name of the lab's only node.
@@ -38,6 +39,8 @@ pub struct Surroundings {
     pub network: Network,
     /// Who puts their policies in force.
     pub enforcer: Enforcer,
+    /// Who has them find Services.
+    pub proxy: ServiceProxy,
     /// Those of their containers that run.
     pub containers: Containers,
     /// What they can be made of.
@@ -71,8 +74,9 @@ struct Worker {
 /// Runs every pod of the store, for ever.
 pub async fn run(surroundings: Surroundings) {
     let mut workers: HashMap<String, Worker> = HashMap::new();
-    let mut changes = surroundings.store.changes();
+    let mut version = 0;
     loop {
+        version = surroundings.store.changed(version, &[Kind::Pod]).await;
         let (pods, _) = surroundings.store.list(Kind::Pod, None);
         let mut gone: Vec<String> = workers.keys().cloned().collect();
         for pod in pods.iter().filter(|pod| is_ours(pod)) {
@@ -93,9 +97,6 @@ pub async fn run(surroundings: Surroundings) {
         workers.retain(|_, worker| {
             !worker.task.is_finished() || *worker.wanted.borrow() != Wanted::Gone
         });
-        if changes.changed().await.is_err() {
-            return;
-        }
     }
 }
 

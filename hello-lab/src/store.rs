@@ -218,6 +218,22 @@ impl Store {
         self.version.subscribe()
     }
 
+    /// Waits until an object of one of these kinds has changed since `version`. The version to wait
+    /// from the next time.
+    pub async fn changed(&self, version: u64, kinds: &[Kind]) -> u64 {
+        let mut changes = self.changes();
+        let mut version = version;
+        loop {
+            let Ok(events) = self.since(version) else { return self.version() };
+            if events.iter().any(|event| kinds.contains(&event.object.kind())) {
+                return events.last().map_or(version, |event| event.version);
+            }
+            version = events.last().map_or(version, |event| event.version);
+            // This store sends, so there is always a sender.
+            let _ = changes.changed().await;
+        }
+    }
+
     fn put(&self, inner: &mut Inner, key: Key, mut value: Value, change: Change) -> Arc<Object> {
         inner.version += 1;
         value["metadata"]["resourceVersion"] = inner.version.to_string().into();
@@ -370,6 +386,20 @@ mod tests {
         assert_eq!(seen, [(2, Change::Modified), (3, Change::Deleted)]);
         assert_eq!(events[1].object.value()["spec"]["a"], 2);
         assert!(store.since(3).unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_kind_is_not_woken_for_another() {
+        let store = Store::default();
+        store.create(Kind::Pod, pod("p")).unwrap();
+        assert_eq!(store.changed(0, &[Kind::Pod]).await, 1);
+        let waiting = store.changed(1, &[Kind::Pod]);
+        tokio::pin!(waiting);
+        let event = json!({"metadata": {"name": "e", "namespace": "n"}});
+        store.create(Kind::Event, event).unwrap();
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        store.remove(&key("p")).unwrap();
+        assert_eq!(waiting.await, 3);
     }
 
     #[test]

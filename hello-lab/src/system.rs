@@ -13,14 +13,23 @@ pub const OWN_POD_ANNOTATION: &str = "hello-lab/part-of-the-lab";
 /// The address of the Service `kubernetes`, the first of the Services' network.
 pub const API_SERVICE_ADDRESS: &str = "10.96.0.1";
 
-/// Adds the namespaces and the node.
-pub fn create(store: &Store, version: &str) -> Result<(), StoreError> {
+/// The ConfigMap of every namespace by which clients in pods can trust the API.
+pub const ROOT_CA: &str = "kube-root-ca.crt";
+
+/// Adds the namespaces, the node, and the API's certificate and Service.
+pub fn create(store: &Store, version: &str, certificate_pem: &str) -> Result<(), StoreError> {
     for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
         let mut namespace = json!({"metadata": {"name": name}});
         defaults::apply(Kind::Namespace, &mut namespace);
         store.create(Kind::Namespace, namespace)?;
     }
     store.create(Kind::Node, node(version))?;
+    // The other namespaces get theirs from this one.
+    let root = json!({
+        "metadata": {"name": ROOT_CA, "namespace": "kube-system"},
+        "data": {"ca.crt": certificate_pem},
+    });
+    store.create(Kind::ConfigMap, root)?;
     let api = json!({
         "metadata": {
             "name": "kubernetes",

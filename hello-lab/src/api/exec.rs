@@ -41,7 +41,7 @@ struct Options {
     stdin: bool,
     stdout: bool,
     stderr: bool,
-    tty: bool,
+    io: Io,
 }
 
 impl Options {
@@ -65,12 +65,8 @@ impl Options {
             stdin: flag("stdin"),
             stdout: flag("stdout"),
             stderr: flag("stderr"),
-            tty: flag("tty"),
+            io: if flag("tty") { Io::Terminal } else { Io::Pipes { stdin: flag("stdin") } },
         })
-    }
-
-    fn io(&self) -> Io {
-        if self.tty { Io::Terminal } else { Io::Pipes { stdin: self.stdin } }
     }
 }
 
@@ -95,7 +91,7 @@ pub(super) async fn start(
     })?;
     Ok(upgrade.protocols(PROTOCOLS).on_upgrade(async move |socket| {
         let mut session = Session { socket };
-        let status = match running.start(&options.command, options.io()).await {
+        let status = match running.start(&options.command, options.io).await {
             Ok(process) => session.run(process, &running, &options).await,
             Err(error) => Some(failure("InternalError", &error.to_string(), json!({}))),
         };

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
 use super::replica_set::is_ready;
-use crate::policy::SERVICE_NAME_LABEL;
+use crate::service_proxy::SERVICE_NAME_LABEL;
 use crate::store::{Key, Kind, Object, Store, owner_reference};
 
 pub(super) fn step(store: &Store) {

@@ -2,29 +2,32 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::garbage;
-use crate::store::{Kind, Object, Store};
+use crate::store::{Key, Kind, Object, Store};
+use crate::system::ROOT_CA;
 
 pub(super) fn step(store: &Store) {
+    let root = Key::new(Kind::ConfigMap, "kube-system", ROOT_CA);
+    let root = store.get(&root).map_or_else(|_| json!({}), |root| root.value()["data"].clone());
     for namespace in store.list(Kind::Namespace, None).0 {
         if namespace.is_terminating() {
             empty(store, &namespace);
         } else {
-            furnish(store, namespace.name());
+            furnish(store, namespace.name(), &root);
         }
     }
 }
 
 /// The `ServiceAccount` and the ConfigMap that clients wait for in a new namespace.
-fn furnish(store: &Store, namespace: &str) {
+fn furnish(store: &Store, namespace: &str, root: &Value) {
     let metadata = |name: &str| json!({"metadata": {"name": name, "namespace": namespace}});
     // Errors mean that it is there.
     let _ = store.create(Kind::ServiceAccount, metadata("default"));
-    let mut root = metadata("kube-root-ca.crt");
-    root["data"] = json!({});
-    let _ = store.create(Kind::ConfigMap, root);
+    let mut map = metadata(ROOT_CA);
+    map["data"] = root.clone();
+    let _ = store.create(Kind::ConfigMap, map);
 }
 
 fn empty(store: &Store, namespace: &Arc<Object>) {

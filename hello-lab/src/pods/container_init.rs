@@ -132,7 +132,7 @@ fn prepare() -> anyhow::Result<(Command, File)> {
 }
 
 /// Makes the terminal that is standard output the session's: the first that a session without one
-/// opens becomes that (`tty_open_proc_set_tty` in the kernel's drivers/tty/tty_io.c).
+/// opens becomes that (`tty_open_proc_set_tty` in the kernel's `drivers/tty/tty_io.c`).
 fn take_terminal(user: Option<(u32, u32)>) -> anyhow::Result<()> {
     let terminal = File::options().read(true).write(true).open("/proc/self/fd/1")?;
     unistd::dup2_stdin(&terminal)?;

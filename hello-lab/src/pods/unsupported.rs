@@ -65,6 +65,23 @@ pub(super) fn not_enforced(spec: &PodSpec, privileged: bool) -> Vec<String> {
     missing
 }
 
+/// What a pod with ports of SCTP is told where the kernel has none. Whether it has is the caller's
+/// to find out: to ask may load a module.
+pub(super) fn missing_sctp(spec: &PodSpec, kernel_has_sctp: impl Fn() -> bool) -> Option<String> {
+    let ports = spec.containers.iter().flat_map(|container| container.ports.iter().flatten());
+    let ports: Vec<_> = ports
+        .filter(|port| port.protocol.as_deref() == Some("SCTP"))
+        .map(|port| port.container_port.to_string())
+        .collect();
+    (!ports.is_empty() && !kernel_has_sctp()).then(|| {
+        format!(
+            "this kernel has no SCTP, so nobody can serve or reach {} (`sudo modprobe sctp` where \
+             there is a module)",
+            ports.join(", ")
+        )
+    })
+}
+
 fn probes(container: &Container) -> impl Iterator<Item = &Probe> {
     let probes = [&container.liveness_probe, &container.readiness_probe, &container.startup_probe];
     probes.into_iter().flatten()
@@ -94,6 +111,15 @@ mod tests {
         ] {
             assert!(refusal(&spec(extra.clone())).is_some(), "{extra}");
         }
+    }
+
+    #[test]
+    fn a_pod_with_ports_of_sctp_is_told_where_the_kernel_has_none() {
+        let ports = json!([{"containerPort": 80}, {"containerPort": 81, "protocol": "SCTP"}]);
+        let sctp = spec(json!({"containers": [{"name": "c", "ports": ports}]}));
+        assert!(missing_sctp(&sctp, || false).unwrap().contains("reach 81 ("));
+        assert_eq!(missing_sctp(&sctp, || true), None);
+        assert_eq!(missing_sctp(&spec(json!({})), || panic!("nobody needs to know")), None);
     }
 
     #[test]

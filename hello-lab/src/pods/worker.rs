@@ -14,7 +14,7 @@ use super::status::{ContainerStatus, PodStatus, State};
 use super::{Surroundings, Wanted, unsupported};
 use crate::dns;
 use crate::events::{Severity, record};
-use crate::network::PodNetwork;
+use crate::network::{self, PodNetwork};
 use crate::store::{Object, now};
 
 /// One pod, as its worker and its containers share it.
@@ -36,7 +36,6 @@ pub(super) async fn run(
         running.run_containers(&network, &wanted).await;
         // Containers may end by themselves; the pod stays until somebody deletes it.
         stopping(&mut wanted).await;
-        running.surroundings.enforcer.remove(running.pod.uid()).await;
     }
     running.clean_up();
 }
@@ -124,6 +123,9 @@ impl Running {
             let message = format!("hello-lab does not enforce: {}", missing.join(", "));
             self.tell(Severity::Warning, "NotEnforced", &message);
         }
+        if let Some(message) = unsupported::missing_sctp(self.spec(), network::kernel_has_sctp) {
+            self.tell(Severity::Warning, "MissingProtocol", &message);
+        }
         loop {
             if *wanted.borrow() != Wanted::Run {
                 return None;
@@ -142,13 +144,14 @@ impl Running {
     }
 
     async fn set_up(&self) -> anyhow::Result<PodNetwork> {
-        let Surroundings { network, enforcer, .. } = &self.surroundings;
+        let Surroundings { network, enforcer, proxy, .. } = &self.surroundings;
         let network = network.add_pod().await?;
         self.write_files(&network)?;
         // The others' policies must know the addresses before the pod uses them.
         self.update(|status| status.addresses = network.addresses());
-        let (namespace, name) = (self.pod.namespace(), self.pod.name());
-        enforcer.add(self.pod.uid(), namespace, name, network.namespace()).await?;
+        let (uid, namespace, name) = (self.pod.uid(), self.pod.namespace(), self.pod.name());
+        enforcer.add(uid, namespace, name, network.namespace()).await?;
+        proxy.add(uid, network.namespace()).await?;
         Ok(network)
     }
 
@@ -191,7 +194,9 @@ impl Running {
     }
 
     fn clean_up(&self) {
-        let Surroundings { store, logs, .. } = &self.surroundings;
+        let Surroundings { store, logs, enforcer, proxy, .. } = &self.surroundings;
+        enforcer.remove(self.pod.uid());
+        proxy.remove(self.pod.uid());
         logs.remove(self.pod.uid());
         if let Err(error) = std::fs::remove_dir_all(self.folder())
             && error.kind() != std::io::ErrorKind::NotFound
