@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol::cluster::{Cluster, Pod};
@@ -68,11 +68,14 @@ impl Enforcer {
         });
         self.pods().insert(uid.to_owned(), Arc::clone(&pod));
         let snapshot = self.snapshot();
-        let own = self.write(&pod, &snapshot).await;
-        if own.is_err() {
-            self.remove(uid);
-        } else {
+        let mut own = self.write(&pod, &snapshot).await;
+        if own.is_ok() && pod.table.lock().await.filter.is_none() {
+            own = Err(anyhow!("pod {namespace}/{name} has been deleted"));
+        }
+        if own.is_ok() {
             self.write_all(&snapshot).await;
+        } else {
+            self.remove(uid);
         }
         own
     }
@@ -114,7 +117,6 @@ impl Enforcer {
         if snapshot.version < table.version {
             return Ok(());
         }
-        table.version = snapshot.version;
         let cluster = &snapshot.cluster;
         let Some(known) = cluster.pod(&pod.namespace, &pod.name) else { return Ok(()) };
         let filter = compile(cluster, known, &[NODE.into(), NODE_V6.into()], self.behaviour);
@@ -123,6 +125,7 @@ impl Enforcer {
             replaced.with_context(|| format!("pod {}/{}", pod.namespace, pod.name))?;
             table.filter = Some(filter);
         }
+        table.version = snapshot.version;
         Ok(())
     }
 
