@@ -72,6 +72,8 @@ fn clean_up(folder: &RuntimeFolder) {
 /// Process 1: starts the lab, and reaps what the lab's containers leave behind.
 pub fn init(stage: &Stage) -> anyhow::Result<ExitCode> {
     set_pdeathsig(Signal::SIGKILL).context("cannot ask to end with the launcher")?;
+    // What the launcher has blocked, to wait for it, containers would have blocked for ever.
+    SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
     if launcher_has_ended()? {
         return Ok(ExitCode::FAILURE);
     }
