@@ -25,7 +25,7 @@ fn the_whole_tutorial_holds_for_every_user_that_can_run_it() {
             "$ kubectl apply -f ./manifests/network-policy.yaml\n\
              networkpolicy.networking.k8s.io/hello-server-allow-from-hello-client created\n",
             "$ kubectl delete -f ./manifests/network-policy.yaml\n\
-             networkpolicy.networking.k8s.io \"hello-server-allow-from-hello-client\" deleted\n",
+             networkpolicy.networking.k8s.io \"hello-server-allow-from-hello-client\" deleted",
             "$ kubectl create -f ./manifests/network-policy-namespaced.yaml\n\
              networkpolicy.networking.k8s.io/hello-server-allow-from-hello-client created\n",
             "$ kubectl create ns hello-apps\nnamespace/hello-apps created\n",
