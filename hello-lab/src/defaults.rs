@@ -116,7 +116,8 @@ fn network_policy(spec: &mut Value) {
     remove_nulls(spec);
 }
 
-/// Sets a field that is absent, null or an empty string, which are one in Kubernetes' own types. Does nothing to what is no object.
+/// Sets a field that is absent, null or an empty string, which are one in Kubernetes' own types.
+/// Does nothing to what is no object.
 fn set(object: &mut Value, field: &str, default: impl FnOnce() -> Value) {
     if object.is_null() {
         *object = json!({});

@@ -2,32 +2,37 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::garbage;
 use crate::store::{Key, Kind, Object, Store};
 use crate::system::ROOT_CA;
 
 pub(super) fn step(store: &Store) {
-    let root = Key::new(Kind::ConfigMap, "kube-system", ROOT_CA);
-    let root = store.get(&root).map_or_else(|_| json!({}), |root| root.value()["data"].clone());
     for namespace in store.list(Kind::Namespace, None).0 {
         if namespace.is_terminating() {
             empty(store, &namespace);
         } else {
-            furnish(store, namespace.name(), &root);
+            furnish(store, namespace.name());
         }
     }
 }
 
 /// The `ServiceAccount` and the ConfigMap that clients wait for in a new namespace.
-fn furnish(store: &Store, namespace: &str, root: &Value) {
+fn furnish(store: &Store, namespace: &str) {
     let metadata = |name: &str| json!({"metadata": {"name": name, "namespace": namespace}});
-    // Errors mean that it is there.
-    let _ = store.create(Kind::ServiceAccount, metadata("default"));
-    let mut map = metadata(ROOT_CA);
-    map["data"] = root.clone();
-    let _ = store.create(Kind::ConfigMap, map);
+    // Asked first: this is done for every namespace after every change.
+    let is_missing = |kind, name| store.get(&Key::new(kind, namespace, name)).is_err();
+    // Errors mean that somebody else was faster.
+    if is_missing(Kind::ServiceAccount, "default") {
+        let _ = store.create(Kind::ServiceAccount, metadata("default"));
+    }
+    if is_missing(Kind::ConfigMap, ROOT_CA) {
+        let mut map = metadata(ROOT_CA);
+        let root = store.get(&Key::new(Kind::ConfigMap, "kube-system", ROOT_CA));
+        map["data"] = root.map_or_else(|_| json!({}), |root| root.value()["data"].clone());
+        let _ = store.create(Kind::ConfigMap, map);
+    }
 }
 
 fn empty(store: &Store, namespace: &Arc<Object>) {
