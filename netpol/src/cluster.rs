@@ -263,4 +263,26 @@ mod tests {
         assert_eq!(pod.ports_named("dns", Protocol::Tcp).count(), 0);
         assert_eq!(pod.addresses.len(), 2);
     }
+
+    #[test]
+    fn a_workload_is_named_after_its_controller_or_its_first_owner() {
+        let owner = |kind: &str, name: &str, controller: bool| {
+            json!({
+                "apiVersion": "v1", "kind": kind, "name": name, "uid": "u",
+                "controller": controller,
+            })
+        };
+        let workload = |owners: serde_json::Value| {
+            let metadata = json!({"name": "own", "ownerReferences": owners});
+            let workload = Workload::of("Pod", &serde_json::from_value(metadata).unwrap());
+            format!("{}/{}", workload.kind, workload.name)
+        };
+        let (one, two) = (owner("A", "one", false), owner("B", "two", true));
+        assert_eq!(workload(json!([one, two])), "B/two");
+        assert_eq!(workload(json!([two, one])), "B/two");
+        assert_eq!(workload(json!([one, owner("B", "two", false)])), "A/one");
+        assert_eq!(workload(json!([owner("", "nobody", false)])), "Pod/nobody");
+        assert_eq!(workload(json!([owner("Node", "n", true)])), "Pod/own");
+        assert_eq!(workload(json!([owner("A", "", true)])), "Pod/own");
+    }
 }

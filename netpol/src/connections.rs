@@ -158,8 +158,7 @@ impl Ports {
                     .then(|| PortRange { last: range.last.min(cut.first - 1), ..range });
                 let after = (range.last > cut.last)
                     .then(|| PortRange { first: range.first.max(cut.last + 1), ..range });
-                let apart = range.last < cut.first || range.first > cut.last;
-                if apart { [Some(range), None] } else { [before, after] }
+                [before, after]
             });
             rest = pieces.flatten().collect();
         }
