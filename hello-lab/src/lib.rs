@@ -13,6 +13,7 @@
 //! - [`dns`]: names of Services.
 //! - [`policy`]: asks netpol what the policies mean and has every pod's filter so.
 //! - [`service_proxy`]: has every pod find the Services: what kube-proxy does.
+//! - [`by_pod`]: what those two keep for each pod.
 //! - [`system`], [`events`]: objects that every cluster has, and what happened to them.
 //! - [`lab`]: all of these together.
 //! - [`sandbox`]: the namespaces in which a lab runs, and in which nothing outlives it.
@@ -20,6 +21,7 @@
 
 pub mod api;
 pub mod args;
+pub mod by_pod;
 pub mod commands;
 pub mod controllers;
 pub mod defaults;

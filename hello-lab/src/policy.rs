@@ -1,8 +1,6 @@
 //! Keeps every pod's filter as the store's policies say, as netpol decides them.
 
-use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, anyhow};
 use k8s_openapi::api::core::v1 as core;
@@ -11,6 +9,7 @@ use netpol::cluster::{Cluster, Pod};
 use netpol::compile::{Behaviour, PodFilter, compile};
 use netpol::kernel::Firewall;
 
+use crate::by_pod::ByPod;
 use crate::network::{NODE, NODE_V6};
 use crate::store::{Kind, Store};
 
@@ -22,7 +21,7 @@ const KINDS: [Kind; 3] = [Kind::Namespace, Kind::Pod, Kind::NetworkPolicy];
 pub struct Enforcer {
     store: Store,
     behaviour: Behaviour,
-    pods: Arc<Mutex<HashMap<String, Arc<Registered>>>>,
+    pods: ByPod<Registered>,
 }
 
 struct Registered {
@@ -48,7 +47,7 @@ impl Enforcer {
     /// An enforcer of what `store` holds.
     #[must_use]
     pub fn new(store: Store, behaviour: Behaviour) -> Self {
-        Self { store, behaviour, pods: Arc::default() }
+        Self { store, behaviour, pods: ByPod::default() }
     }
 
     /// Takes on the pod `uid`, whose network namespace `network` is an open file of. Its filter is
@@ -61,12 +60,12 @@ impl Enforcer {
         network: BorrowedFd<'_>,
     ) -> anyhow::Result<()> {
         let firewall = Firewall::open(network)?;
-        let pod = Arc::new(Registered {
+        let registered = Registered {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             table: FilterTable { firewall, filter: None, version: 0 }.into(),
-        });
-        self.pods().insert(uid.to_owned(), Arc::clone(&pod));
+        };
+        let pod = self.pods.insert(uid, registered);
         let snapshot = self.snapshot();
         let mut own = self.write(&pod, &snapshot).await;
         if own.is_ok() && pod.table.lock().await.filter.is_none() {
@@ -82,7 +81,7 @@ impl Enforcer {
 
     /// Lets go of a pod; its filter goes with its namespace.
     pub fn remove(&self, uid: &str) {
-        self.pods().remove(uid);
+        self.pods.remove(uid);
     }
 
     /// Follows the store for ever.
@@ -102,8 +101,7 @@ impl Enforcer {
 
     /// Replaces the filters that have to be others.
     async fn write_all(&self, snapshot: &Snapshot) {
-        let pods: Vec<_> = self.pods().values().cloned().collect();
-        for pod in pods {
+        for pod in self.pods.all() {
             if let Err(error) = self.write(&pod, snapshot).await {
                 // The others must have theirs all the same.
                 tracing::error!("{error:#}");
@@ -113,8 +111,8 @@ impl Enforcer {
 
     async fn write(&self, pod: &Registered, snapshot: &Snapshot) -> anyhow::Result<()> {
         let mut table = pod.table.lock().await;
-        // Somebody who has seen more may have been faster.
-        if snapshot.version < table.version {
+        // Somebody who has seen as much may have been faster.
+        if snapshot.version <= table.version {
             return Ok(());
         }
         let cluster = &snapshot.cluster;
@@ -127,10 +125,6 @@ impl Enforcer {
         }
         table.version = snapshot.version;
         Ok(())
-    }
-
-    fn pods(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Registered>>> {
-        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,15 +1,15 @@
 //! Keeps every pod's table of Service addresses as the store says: what kube-proxy does on a node.
 
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use netpol::port::Protocol;
+use tokio::sync::Mutex;
 
+use crate::by_pod::ByPod;
 use crate::network::NetworkError;
 use crate::network::services::{ServicePort, ServiceTable};
 use crate::store::{Kind, Store};
@@ -28,7 +28,7 @@ const SYNC_PERIOD: Duration = Duration::from_millis(10);
 #[derive(Clone)]
 pub struct ServiceProxy {
     store: Store,
-    pods: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<Written>>>>>,
+    pods: ByPod<Mutex<Written>>,
 }
 
 /// One pod's table, and what it holds.
@@ -48,15 +48,14 @@ impl ServiceProxy {
     /// A proxy of the Services that `store` holds.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store, pods: Arc::default() }
+        Self { store, pods: ByPod::default() }
     }
 
     /// Takes on the pod `uid`, whose network namespace `network` is an open file of. It finds
     /// Services when this returns.
     pub async fn add(&self, uid: &str, network: BorrowedFd<'_>) -> Result<(), NetworkError> {
         let table = ServiceTable::open(network)?;
-        let pod = Arc::new(Written { table, ports: None, version: 0 }.into());
-        self.pods().insert(uid.to_owned(), Arc::clone(&pod));
+        let pod = self.pods.insert(uid, Written { table, ports: None, version: 0 }.into());
         let written = write(&pod, &self.snapshot()).await;
         if written.is_err() {
             self.remove(uid);
@@ -66,7 +65,7 @@ impl ServiceProxy {
 
     /// Lets go of a pod; its table goes with its namespace.
     pub fn remove(&self, uid: &str) {
-        self.pods().remove(uid);
+        self.pods.remove(uid);
     }
 
     /// Follows the store for ever.
@@ -75,8 +74,7 @@ impl ServiceProxy {
         loop {
             version = self.store.changed(version, &KINDS).await;
             let snapshot = self.snapshot();
-            let pods: Vec<_> = self.pods().values().cloned().collect();
-            for pod in pods {
+            for pod in self.pods.all() {
                 if let Err(error) = write(&pod, &snapshot).await {
                     // The others must have theirs all the same.
                     tracing::error!("{error}");
@@ -91,20 +89,19 @@ impl ServiceProxy {
         let version = self.store.version();
         Snapshot { version, ports: service_ports(&self.store) }
     }
-
-    fn pods(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<tokio::sync::Mutex<Written>>>> {
-        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-async fn write(pod: &tokio::sync::Mutex<Written>, snapshot: &Snapshot) -> Result<(), NetworkError> {
+async fn write(pod: &Mutex<Written>, snapshot: &Snapshot) -> Result<(), NetworkError> {
     let mut pod = pod.lock().await;
-    // Somebody who has seen more may have been faster.
-    if snapshot.version >= pod.version && pod.ports.as_ref() != Some(&snapshot.ports) {
+    // Somebody who has seen as much may have been faster.
+    if snapshot.version <= pod.version {
+        return Ok(());
+    }
+    if pod.ports.as_ref() != Some(&snapshot.ports) {
         pod.table.replace(&snapshot.ports).await?;
         pod.ports = Some(snapshot.ports.clone());
     }
-    pod.version = pod.version.max(snapshot.version);
+    pod.version = snapshot.version;
     Ok(())
 }
 
