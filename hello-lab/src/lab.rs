@@ -14,6 +14,7 @@ use crate::api::serve::Listener;
 use crate::api::{Api, KUBERNETES_VERSION, router};
 use crate::args::{Denied, Established, Settings, Stage};
 use crate::network::Network;
+use crate::network::spares::Spares;
 use crate::pods::exec::Containers;
 use crate::pods::images::Images;
 use crate::pods::logs::Logs;
@@ -52,8 +53,10 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
         images.add(&further.reference, &further.program);
     }
     let (logs, containers) = (Logs::default(), Containers::default());
+    let spares = Spares::new(network.clone());
     let surroundings = Surroundings {
         store: store.clone(),
+        spares: spares.clone(),
         network,
         enforcer: enforcer.clone(),
         proxy: proxy.clone(),
@@ -75,6 +78,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     tokio::spawn(enforcer.follow());
     tokio::spawn(proxy.follow());
     tokio::spawn(pods::run(surroundings));
+    tokio::spawn(spares.keep());
     writeln!(ready, "ready").context("cannot tell that the lab is ready")?;
     ready.flush()?;
     listener.serve(router(api)).await;

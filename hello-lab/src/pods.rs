@@ -23,6 +23,7 @@ use self::exec::Containers;
 use self::images::Images;
 use self::logs::Logs;
 use crate::network::Network;
+use crate::network::spares::Spares;
 use crate::policy::Enforcer;
 use crate::service_proxy::ServiceProxy;
 use crate::store::{Kind, Object, Store};
@@ -35,8 +36,10 @@ pub const NODE_NAME: &str = "hello-lab";
 pub struct Surroundings {
     /// Where pods are read from, and their status is written to.
     pub store: Store,
-    /// Where their namespaces are made.
+    /// The node's network, from which they are probed.
     pub network: Network,
+    /// Where they get their own networks.
+    pub spares: Spares,
     /// Who puts their policies in force.
     pub enforcer: Enforcer,
     /// Who has them find Services.

@@ -144,8 +144,8 @@ impl Running {
     }
 
     async fn set_up(&self) -> anyhow::Result<PodNetwork> {
-        let Surroundings { network, enforcer, proxy, .. } = &self.surroundings;
-        let network = network.add_pod().await?;
+        let Surroundings { spares, enforcer, proxy, .. } = &self.surroundings;
+        let network = spares.take().await?;
         self.write_files(&network)?;
         // The others' policies must know the addresses before the pod uses them.
         self.update(|status| status.addresses = network.addresses());
