@@ -87,7 +87,8 @@ pub struct Settings {
     /// What becomes of open connections that a new policy does not allow
     #[arg(long, value_enum, default_value_t)]
     pub established: Established,
-    /// A further image: its reference, and the program on this machine that it is
+    /// A further image: its reference, and the program on this machine that it is, of which a
+    /// copy is made
     #[arg(long, value_name = "REFERENCE=PATH", value_parser = FurtherImage::parse)]
     pub image: Vec<FurtherImage>,
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use netpol::compile::{self, Behaviour};
-use nix::mount::{MsFlags, mount};
+use nix::mount::MsFlags;
 
 use crate::api::serve::Listener;
 use crate::api::{Api, KUBERNETES_VERSION, router};
@@ -21,6 +21,7 @@ use crate::pods::logs::Logs;
 use crate::pods::{self, Surroundings};
 use crate::policy::Enforcer;
 use crate::runtime_folder::RuntimeFolder;
+use crate::sandbox::mount_in_memory;
 use crate::service_proxy::ServiceProxy;
 use crate::store::Store;
 use crate::{controllers, dns, system};
@@ -49,9 +50,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let programs = program.parent().context("cannot find this program's folder")?;
     let mut images = Images::of_workspace(programs);
-    for further in &stage.settings.image {
-        images.add(&further.reference, &further.program);
-    }
+    images.pull(&stage.settings.image, &files.join("images"))?;
     let (logs, containers) = (Logs::default(), Containers::default());
     let spares = Spares::new(network.clone());
     let surroundings = Surroundings {
@@ -63,7 +62,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
         images: Arc::new(images),
         logs: logs.clone(),
         containers: containers.clone(),
-        files,
+        files: files.join("pods"),
         program: PathBuf::from("/proc/self/exe"),
         privileged: stage.privileged,
     };
@@ -103,9 +102,7 @@ fn behaviour(settings: &Settings) -> Behaviour {
 fn mount_files(folder: &RuntimeFolder) -> anyhow::Result<PathBuf> {
     let place = folder.mount_point();
     std::fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    // Containers have other users' identities, and must read their files.
-    mount(Some("tmpfs"), &place, Some("tmpfs"), flags, Some("mode=755"))
+    mount_in_memory(&place, MsFlags::MS_NOEXEC, "mode=755")
         .with_context(|| format!("cannot mount a file system on {}", place.display()))?;
     Ok(place)
 }

@@ -14,6 +14,7 @@
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
@@ -67,6 +68,13 @@ fn clean_up(folder: &RuntimeFolder) {
     // Nothing is, if the lab ended before it came to that.
     let _ = umount2(&folder.mount_point(), MntFlags::MNT_DETACH);
     folder.remove();
+}
+
+/// Mounts a file system in memory, which goes with the lab. Containers have other users' identities,
+/// and must be able to read what is in it: `options` (tmpfs(5)) say so.
+pub fn mount_in_memory(place: &Path, flags: MsFlags, options: &str) -> nix::Result<()> {
+    let flags = flags | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("tmpfs"), place, Some("tmpfs"), flags, Some(options))
 }
 
 /// Process 1: starts the lab, and reaps what the lab's containers leave behind.

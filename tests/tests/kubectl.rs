@@ -3,7 +3,9 @@
 use end_to_end::rolling::polls_through_restarts;
 use end_to_end::{As, Lab, users, wait_for};
 use serde_json::json;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 #[test]
@@ -237,6 +239,22 @@ fn a_pod_that_is_deleted_is_asked_to_end_and_does() {
         let _ = lab.kubectl_with("apply -f -", &pod.to_string());
         let _ = lab.kubectl("wait --for=condition=Ready pod/p --timeout=30s");
         let _ = lab.kubectl("delete pod p --timeout=30s");
+        lab.end();
+    }
+}
+
+#[test]
+fn a_further_image_stays_what_it_was_when_its_program_is_gone() {
+    for user in users() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        let program = folder.path().join("app");
+        std::fs::copy(end_to_end::program("hello-client"), &program).unwrap();
+        let lab = Lab::start_with(user, &["--image", &format!("app:1={}", program.display())]);
+        std::fs::remove_file(&program).unwrap();
+        let _ = lab.kubectl("run app --image app:1 --restart Never -- --version");
+        let _ = lab.kubectl("wait --for=jsonpath={.status.phase}=Succeeded pod/app --timeout=30s");
+        assert_eq!(lab.kubectl("logs app"), "hello-client 1.0.0\n");
         lab.end();
     }
 }

@@ -1,7 +1,14 @@
 //! Images of the lab: names for programs on this machine.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use nix::mount::MsFlags;
+
+use crate::args::FurtherImage;
+use crate::sandbox::mount_in_memory;
 
 /// The programs that containers can be made of.
 #[derive(Clone, Debug, Default)]
@@ -30,9 +37,24 @@ impl Images {
         Self(["hello-server", "hello-client"].map(named).into())
     }
 
-    /// Adds a further one.
-    pub fn add(&mut self, reference: &str, program: &Path) {
-        self.0.insert(reference.to_owned(), Image { program: program.to_owned(), user: USER });
+    /// Adds further ones, and keeps a copy of each of their programs in memory, in a file system that
+    /// it mounts on `folder`: an image stays what it is when its program is built anew. It is one of
+    /// huge pages, where the kernel has them (`huge=` in its Documentation/admin-guide/mm/transhuge.rst):
+    /// half of the time that a big program takes to start is the loading of its pages.
+    pub fn pull(&mut self, further: &[FurtherImage], folder: &Path) -> anyhow::Result<()> {
+        if further.is_empty() {
+            return Ok(());
+        }
+        fs::create_dir_all(folder)?;
+        mount_in_memory(folder, MsFlags::empty(), "mode=755,huge=always")
+            .or_else(|_| mount_in_memory(folder, MsFlags::empty(), "mode=755"))
+            .with_context(|| format!("cannot mount a file system on {}", folder.display()))?;
+        for (number, FurtherImage { reference, program }) in further.iter().enumerate() {
+            let copy = copy(program, &folder.join(number.to_string()));
+            let program = copy.with_context(|| format!("cannot copy {}", program.display()))?;
+            self.0.insert(reference.clone(), Image { program, user: USER });
+        }
+        Ok(())
     }
 
     /// The image that `reference` names; a default registry and library are as good as none.
@@ -47,6 +69,14 @@ impl Images {
     pub fn known(&self) -> String {
         self.0.keys().cloned().collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Copies a program, under its own name, into a folder that is to be.
+fn copy(program: &Path, folder: &Path) -> std::io::Result<PathBuf> {
+    fs::create_dir(folder)?;
+    let copy = folder.join(program.file_name().unwrap_or_default());
+    fs::copy(program, &copy)?;
+    Ok(copy)
 }
 
 #[cfg(test)]
