@@ -1,7 +1,7 @@
 //! The lab: every room together. Runs within the namespaces of [`crate::sandbox`].
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -63,6 +63,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
         logs: logs.clone(),
         containers: containers.clone(),
         files: files.join("pods"),
+        shared_memory: files.join("shm"),
         program: PathBuf::from("/proc/self/exe"),
         privileged: stage.privileged,
     };
@@ -98,12 +99,20 @@ fn behaviour(settings: &Settings) -> Behaviour {
     }
 }
 
-/// Mounts a file system in memory, which goes with the lab.
+/// Mounts file systems in memory, which go with the lab.
 fn mount_files(folder: &RuntimeFolder) -> anyhow::Result<PathBuf> {
     let place = folder.mount_point();
     std::fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
-    mount_in_memory(&place, MsFlags::MS_NOEXEC, "mode=755")
-        .with_context(|| format!("cannot mount a file system on {}", place.display()))?;
+    let mount = |place: &Path, options: &str| {
+        mount_in_memory(place, MsFlags::MS_NOEXEC, options)
+            .with_context(|| format!("cannot mount a file system on {}", place.display()))
+    };
+    mount(&place, "mode=755")?;
+    // One for all pods, and apart, so that they can fill no other. Of the size that a container has
+    // for itself in Docker and containerd.
+    let shared = place.join("shm");
+    std::fs::create_dir(&shared)?;
+    mount(&shared, "mode=755,size=64m")?;
     Ok(place)
 }
 

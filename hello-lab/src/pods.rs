@@ -52,6 +52,8 @@ pub struct Surroundings {
     pub logs: Logs,
     /// A folder for the files that they see in place of the machine's own.
     pub files: PathBuf,
+    /// A folder for what they share in /dev/shm.
+    pub shared_memory: PathBuf,
     /// This program, which also starts containers.
     pub program: PathBuf,
     /// Whether the lab is root's, and so can take other users' identities.

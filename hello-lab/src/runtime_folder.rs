@@ -126,7 +126,7 @@ impl RuntimeFolder {
     /// Where the lab mounts a file system of its own, which nobody else sees.
     #[must_use]
     pub fn mount_point(&self) -> PathBuf {
-        self.0.join("pods")
+        self.0.join("memory")
     }
 
     /// The process that keeps the lab.

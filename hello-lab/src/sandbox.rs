@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! hello-lab up|run            the keeper: stays as it was started, and keeps the lab
-//!   └ hello-lab launch        enters user, mount and PID namespaces; ends with the keeper
+//!   └ hello-lab launch        enters user, mount, PID and IPC namespaces; ends with the keeper
 //!      └ hello-lab init       process 1 of the PID namespace: reaps; ends with the launcher
 //!         └ hello-lab lab     the lab: API, controllers, network
 //!            └ containers
@@ -124,10 +124,10 @@ pub fn this_program() -> Command {
     command
 }
 
-/// Enters mount and PID namespaces, as root directly and else within a user namespace.
+/// Enters mount, PID and IPC namespaces, as root directly and else within a user namespace.
 /// Whether the lab is privileged: it can take other users' identities.
 fn enter_namespaces() -> anyhow::Result<bool> {
-    let namespaces = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
+    let namespaces = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC;
     let privileged = match unshare(namespaces) {
         Ok(()) => true,
         Err(Errno::EPERM) => {
@@ -135,7 +135,7 @@ fn enter_namespaces() -> anyhow::Result<bool> {
             unshare(namespaces).map_err(user_namespaces_are_refused)?;
             false
         }
-        Err(errno) => return Err(errno).context("cannot make mount and PID namespaces"),
+        Err(errno) => return Err(errno).context("cannot make mount, PID and IPC namespaces"),
     };
     let nothing = None::<&str>;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)

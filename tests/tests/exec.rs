@@ -1,5 +1,6 @@
 //! `kubectl exec` on the lab: streams, exit codes, and whose network it is.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use end_to_end::typist::Typist;
@@ -52,6 +53,27 @@ fn what_it_runs_is_in_the_pods_network_and_its_policies_hold() {
         lab.kubectl(&poll).starts_with("wget: download timed out").then_some(())
     });
     lab.end();
+}
+
+#[test]
+fn shared_memory_is_the_pods_and_not_the_machines() {
+    for user in users() {
+        let lab = Lab::start(user);
+        lab.install_hello_app();
+        let name = format!("/dev/shm/hello-lab-{}", std::process::id());
+        let shell = |pod: &str, script: &str| {
+            run(lab.command("kubectl").args(["exec", pod, "--", "sh", "-c", script]), "")
+        };
+        let _ = shell("deploy/hello-client-blocked", &format!("echo ours > {name}")).ok();
+        let read = format!("cat {name}");
+        assert_eq!(shell("deploy/hello-client-blocked", &read).ok(), "ours\n");
+        let _ = shell("deploy/hello-server", &read).failed();
+        assert!(!Path::new(&name).exists(), "the machine has {name}");
+        let namespace = std::fs::read_link("/proc/self/ns/ipc").unwrap();
+        let theirs = shell("deploy/hello-server", "readlink /proc/self/ns/ipc").ok();
+        assert_ne!(Path::new(theirs.trim()), namespace, "System V's and POSIX queues too");
+        lab.end();
+    }
 }
 
 #[test]

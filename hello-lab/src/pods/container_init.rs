@@ -37,7 +37,7 @@ pub struct Spec {
     pub env: Vec<(String, String)>,
     /// The pod's host name.
     pub hostname: String,
-    /// Files to see in place of the machine's own: where, and what.
+    /// Files and folders to see in place of the machine's own: where, and what.
     pub files: Vec<(PathBuf, PathBuf)>,
     /// User and group; none where the lab itself is an ordinary user's and can take no other.
     pub user: Option<(u32, u32)>,
@@ -142,15 +142,19 @@ fn take_terminal(user: Option<(u32, u32)>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A container is no reason to change a file of the machine: every mount becomes read-only,
-/// but for the kernel's own file systems, as with `readOnlyRootFilesystem`.
+/// File systems below /dev in which anybody may leave something behind.
+const NOT_THE_KERNELS: [&str; 2] = ["/dev/mqueue", "/dev/hugepages"];
+
+/// A container is no reason to change a file of the machine: every mount becomes read-only, but
+/// for the kernel's own file systems and the pod's /dev/shm, as with `readOnlyRootFilesystem`.
 fn make_read_only() -> anyhow::Result<()> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
     for line in mounts.lines() {
         let mut fields = line.split(' ').skip(4);
         let (Some(place), Some(options)) = (fields.next(), fields.next()) else { continue };
         let place = unescape(place);
-        if ["/proc", "/sys", "/dev"].iter().any(|kernel| Path::new(&place).starts_with(kernel)) {
+        let kernels = ["/proc", "/sys", "/dev"].map(|folder| Path::new(&place).starts_with(folder));
+        if kernels.contains(&true) && !NOT_THE_KERNELS.contains(&place.as_str()) {
             continue;
         }
         // In a user namespace the flags that are there cannot be taken off.

@@ -1,5 +1,7 @@
 //! The life of one pod: its network, its policies, its containers, its end.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -85,12 +87,13 @@ impl Running {
         });
     }
 
-    /// The files that the containers see in place of the machine's own.
+    /// What the containers see in place of the machine's own.
     pub(super) fn files(&self) -> Vec<(PathBuf, PathBuf)> {
         let folder = self.folder();
         ["resolv.conf", "hosts", "hostname", "nsswitch.conf"]
-            .into_iter()
             .map(|name| (Path::new("/etc").join(name), folder.join(name)))
+            .into_iter()
+            .chain([(PathBuf::from("/dev/shm"), self.shared_memory())])
             .filter(|(place, _)| place.exists())
             .collect()
     }
@@ -103,6 +106,11 @@ impl Running {
 
     fn folder(&self) -> PathBuf {
         self.surroundings.files.join(self.pod.uid())
+    }
+
+    /// A pod's containers share it (the `pause` container's IPC namespace in Kubernetes).
+    fn shared_memory(&self) -> PathBuf {
+        self.surroundings.shared_memory.join(self.pod.uid())
     }
 
     /// Makes the network and puts the policies in force, and keeps trying while that fails.
@@ -158,6 +166,8 @@ impl Running {
     fn write_files(&self, network: &PodNetwork) -> std::io::Result<()> {
         let folder = self.folder();
         std::fs::create_dir_all(&folder)?;
+        std::fs::create_dir_all(self.shared_memory())?;
+        std::fs::set_permissions(self.shared_memory(), Permissions::from_mode(0o1777))?;
         let (hostname, namespace) = (self.hostname(), self.pod.namespace());
         let domain = dns::DOMAIN;
         let resolv = format!(
@@ -198,10 +208,12 @@ impl Running {
         enforcer.remove(self.pod.uid());
         proxy.remove(self.pod.uid());
         logs.remove(self.pod.uid());
-        if let Err(error) = std::fs::remove_dir_all(self.folder())
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!("the files of pod {} were not removed: {error}", self.pod.name());
+        for folder in [self.folder(), self.shared_memory()] {
+            if let Err(error) = std::fs::remove_dir_all(folder)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!("the files of pod {} were not removed: {error}", self.pod.name());
+            }
         }
         let key = self.pod.key();
         if store.get(&key).is_ok_and(|pod| pod.uid() == self.pod.uid()) {
