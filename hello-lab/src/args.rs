@@ -59,9 +59,6 @@ pub enum Command {
     /// The lab itself; not for people.
     #[command(hide = true)]
     Lab(Stage),
-    /// Becomes a container; not for people.
-    #[command(hide = true)]
-    ContainerInit,
 }
 
 /// A lab that lasts.

@@ -1,6 +1,8 @@
 //! The lab: every room together. Runs within the namespaces of [`crate::sandbox`].
 
+use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use crate::api::{Api, KUBERNETES_VERSION, router};
 use crate::args::{Denied, Established, Settings, Stage};
 use crate::network::Network;
 use crate::network::spares::Spares;
+use crate::pods::container_init;
 use crate::pods::exec::Containers;
 use crate::pods::images::Images;
 use crate::pods::logs::Logs;
@@ -49,6 +52,10 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
 
     let program = std::env::current_exe().context("cannot find this program")?;
     let programs = program.parent().context("cannot find this program's folder")?;
+    // Kept open: it stays what it is when it is built anew.
+    let container = programs.join(container_init::PROGRAM);
+    let container = File::open(&container)
+        .with_context(|| format!("cannot open {}, which hello-lab needs", container.display()))?;
     let mut images = Images::of_workspace(programs);
     images.pull(&stage.settings.image, &files.join("images"))?;
     let (logs, containers) = (Logs::default(), Containers::default());
@@ -64,7 +71,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
         containers: containers.clone(),
         files: files.join("pods"),
         shared_memory: files.join("shm"),
-        program: PathBuf::from("/proc/self/exe"),
+        program: format!("/proc/self/fd/{}", container.as_raw_fd()).into(),
         privileged: stage.privileged,
     };
     let token = random_token();

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use hello_lab::args::{Cli, Command};
-use hello_lab::pods::container_init;
 use hello_lab::{commands, lab, sandbox};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -16,11 +15,6 @@ const LAB_THREADS: usize = 6;
 
 fn main() -> ExitCode {
     let command = Cli::parse().command;
-    if matches!(command, Command::ContainerInit) {
-        let error = container_init::run();
-        container_init::report(&error);
-        return ExitCode::from(container_init::START_FAILED);
-    }
     let level = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -59,7 +53,6 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             runtime.block_on(lab::run(&stage, std::io::stdout()))?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::ContainerInit => unreachable!("handled before the log is set up"),
     }
 }
 

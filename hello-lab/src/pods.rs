@@ -54,7 +54,7 @@ pub struct Surroundings {
     pub files: PathBuf,
     /// A folder for what they share in /dev/shm.
     pub shared_memory: PathBuf,
-    /// This program, which also starts containers.
+    /// The program that becomes a container.
     pub program: PathBuf,
     /// Whether the lab is root's, and so can take other users' identities.
     pub privileged: bool,

@@ -2,8 +2,8 @@
 //! in the pod's network namespace, takes on its own host name, files and user, gives up every
 //! privilege, and executes the program.
 //!
-//! It runs as `hello-lab container-init`, single-threaded, with its [`Spec`] on standard
-//! input, after the four octets of its length.
+//! It runs as `hello-lab-container`, single-threaded, with its [`Spec`] on standard input, after the
+//! four octets of its length.
 
 use std::fs::File;
 use std::io::Read;
@@ -22,6 +22,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Child;
 
 use crate::network::PodNetwork;
+
+/// The name of the program that becomes a container.
+pub const PROGRAM: &str = "hello-lab-container";
 
 /// The exit code of a container whose program could not be started.
 pub const START_FAILED: u8 = 125;
@@ -61,7 +64,7 @@ pub fn run() -> anyhow::Error {
     }
 }
 
-/// Starts `command`, this program, in a pod's network namespace as what `spec` says. Standard input
+/// Starts `command`, that program, in a pod's network namespace as what `spec` says. Standard input
 /// must be a pipe; the other streams are the caller's to choose.
 pub(super) async fn start(
     mut command: tokio::process::Command,
@@ -70,7 +73,7 @@ pub(super) async fn start(
 ) -> std::io::Result<Child> {
     let json = serde_json::to_vec(spec)?;
     let length = u32::try_from(json.len()).map_err(std::io::Error::other)?;
-    command.arg0("hello-lab").arg("container-init").env_clear().current_dir("/").kill_on_drop(true);
+    command.arg0(PROGRAM).env_clear().current_dir("/").kill_on_drop(true);
     let runtime = tokio::runtime::Handle::current();
     let mut child = network.run(|| {
         let _entered = runtime.enter();
