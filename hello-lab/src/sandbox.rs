@@ -30,11 +30,11 @@ use nix::unistd::{Pid, getegid, geteuid, getppid, setsid};
 use crate::args::Stage;
 use crate::runtime_folder::RuntimeFolder;
 
-/// The nice value of the lab's session among others (`autogroup` in sched(7)), 70 times the weight of
-/// 0. Each container has a session of its own, with 0: as on a node (`system.slice` to
-/// `kubepods-besteffort.slice`) what starts pods comes before what they do, or a pod would wait for
-/// those before it to settle.
-const PRIORITY: &str = "-19";
+/// The nice value of the lab's session among others (`autogroup` in sched(7)), six times the weight of
+/// 0; more has no effect that can be measured. Each container has a session of its own, with 0: as on
+/// a node (`system.slice` to `kubepods-besteffort.slice`) what starts pods comes before what they do,
+/// or a pod would wait for those before it to settle.
+const PRIORITY: &str = "-8";
 
 /// The launcher: enters the namespaces, starts process 1, and waits for its end or for that
 /// of the keeper. Must be called while the process has one thread.

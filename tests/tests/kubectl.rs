@@ -1,7 +1,7 @@
 //! The ordinary kubectl on the lab: each verb that the README promises.
 
 use end_to_end::rolling::polls_through_restarts;
-use end_to_end::{As, Lab, users, wait_for};
+use end_to_end::{As, Lab, descendants, skip, users, wait_for};
 use serde_json::json;
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
@@ -257,4 +257,25 @@ fn a_further_image_stays_what_it_was_when_its_program_is_gone() {
         assert_eq!(lab.kubectl("logs app"), "hello-client 1.0.0\n");
         lab.end();
     }
+}
+
+#[test]
+fn what_starts_pods_comes_before_what_they_do() {
+    let name = "what_starts_pods_comes_before_what_they_do";
+    let nice = |pid: i32| {
+        let group = std::fs::read_to_string(format!("/proc/{pid}/autogroup")).ok()?;
+        group.trim().rsplit_once(' ')?.1.parse::<i32>().ok()
+    };
+    if !nix::unistd::geteuid().is_root() {
+        return skip(name, "only root can have it so");
+    }
+    if nice(std::process::id().cast_signed()).is_none() {
+        return skip(name, "this kernel does not group sessions");
+    }
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    let own = nice(descendants(lab.keeper().as_raw())[0]).unwrap();
+    let pods = nice(lab.process("app=hello")).unwrap();
+    assert!(own < 0 && pods == 0, "{own} and {pods}");
+    lab.end();
 }
