@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -33,7 +32,12 @@ use crate::{controllers, dns, system};
 pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     let folder = RuntimeFolder::existing(stage.folder.clone());
     let listener = Listener::bind(stage.settings.port).await?;
-    let files = mount_files(&folder)?;
+    let memory = folder.mount_point();
+    mount_in_memory(&memory, MsFlags::MS_NOEXEC, "mode=755")?;
+    // One for all pods, and apart, so that they can fill no other. Of the size that a container has
+    // for itself in Docker and containerd.
+    let shared_memory = memory.join("shm");
+    mount_in_memory(&shared_memory, MsFlags::MS_NOEXEC, "mode=755,size=64m")?;
 
     let store = Store::default();
     system::create(&store, KUBERNETES_VERSION, listener.certificate_pem())?;
@@ -57,7 +61,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     let container = File::open(&container)
         .with_context(|| format!("cannot open {}, which hello-lab needs", container.display()))?;
     let mut images = Images::of_workspace(programs);
-    images.pull(&stage.settings.image, &files.join("images"))?;
+    images.pull(&stage.settings.image, &memory.join("images"))?;
     let (logs, containers) = (Logs::default(), Containers::default());
     let spares = Spares::new(network.clone());
     let surroundings = Surroundings {
@@ -69,8 +73,8 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
         images: Arc::new(images),
         logs: logs.clone(),
         containers: containers.clone(),
-        files: files.join("pods"),
-        shared_memory: files.join("shm"),
+        files: memory.join("pods"),
+        shared_memory,
         program: format!("/proc/self/fd/{}", container.as_raw_fd()).into(),
         privileged: stage.privileged,
     };
@@ -104,23 +108,6 @@ fn behaviour(settings: &Settings) -> Behaviour {
         },
         log_group: None,
     }
-}
-
-/// Mounts file systems in memory, which go with the lab.
-fn mount_files(folder: &RuntimeFolder) -> anyhow::Result<PathBuf> {
-    let place = folder.mount_point();
-    std::fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
-    let mount = |place: &Path, options: &str| {
-        mount_in_memory(place, MsFlags::MS_NOEXEC, options)
-            .with_context(|| format!("cannot mount a file system on {}", place.display()))
-    };
-    mount(&place, "mode=755")?;
-    // One for all pods, and apart, so that they can fill no other. Of the size that a container has
-    // for itself in Docker and containerd.
-    let shared = place.join("shm");
-    std::fs::create_dir(&shared)?;
-    mount(&shared, "mode=755,size=64m")?;
-    Ok(place)
 }
 
 /// 256 random bits.

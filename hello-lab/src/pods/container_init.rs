@@ -145,6 +145,8 @@ fn take_terminal(user: Option<(u32, u32)>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where the kernel's own file systems are.
+const KERNELS: [&str; 3] = ["/proc", "/sys", "/dev"];
 /// File systems below /dev in which anybody may leave something behind.
 const NOT_THE_KERNELS: [&str; 2] = ["/dev/mqueue", "/dev/hugepages"];
 
@@ -156,8 +158,8 @@ fn make_read_only() -> anyhow::Result<()> {
         let mut fields = line.split(' ').skip(4);
         let (Some(place), Some(options)) = (fields.next(), fields.next()) else { continue };
         let place = unescape(place);
-        let kernels = ["/proc", "/sys", "/dev"].map(|folder| Path::new(&place).starts_with(folder));
-        if kernels.contains(&true) && !NOT_THE_KERNELS.contains(&place.as_str()) {
+        let is_kernels = KERNELS.iter().any(|kernel| Path::new(&place).starts_with(kernel));
+        if is_kernels && !NOT_THE_KERNELS.contains(&place.as_str()) {
             continue;
         }
         // In a user namespace the flags that are there cannot be taken off.

@@ -45,10 +45,8 @@ impl Images {
         if further.is_empty() {
             return Ok(());
         }
-        fs::create_dir_all(folder)?;
         mount_in_memory(folder, MsFlags::empty(), "mode=755,huge=always")
-            .or_else(|_| mount_in_memory(folder, MsFlags::empty(), "mode=755"))
-            .with_context(|| format!("cannot mount a file system on {}", folder.display()))?;
+            .or_else(|_| mount_in_memory(folder, MsFlags::empty(), "mode=755"))?;
         for (number, FurtherImage { reference, program }) in further.iter().enumerate() {
             let copy = copy(program, &folder.join(number.to_string()));
             let program = copy.with_context(|| format!("cannot copy {}", program.display()))?;

@@ -164,10 +164,10 @@ impl Running {
     }
 
     fn write_files(&self, network: &PodNetwork) -> std::io::Result<()> {
-        let folder = self.folder();
+        let (folder, shared_memory) = (self.folder(), self.shared_memory());
         std::fs::create_dir_all(&folder)?;
-        std::fs::create_dir_all(self.shared_memory())?;
-        std::fs::set_permissions(self.shared_memory(), Permissions::from_mode(0o1777))?;
+        std::fs::create_dir_all(&shared_memory)?;
+        std::fs::set_permissions(&shared_memory, Permissions::from_mode(0o1777))?;
         let (hostname, namespace) = (self.hostname(), self.pod.namespace());
         let domain = dns::DOMAIN;
         let resolv = format!(
