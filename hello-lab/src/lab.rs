@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -15,18 +16,17 @@ use crate::api::serve::Listener;
 use crate::api::{Api, KUBERNETES_VERSION, router};
 use crate::args::{Denied, Established, Settings, Stage};
 use crate::network::Network;
-use crate::network::spares::Spares;
-use crate::pods::container_init;
 use crate::pods::exec::Containers;
 use crate::pods::images::Images;
 use crate::pods::logs::Logs;
+use crate::pods::spares::Spares;
 use crate::pods::{self, Surroundings};
 use crate::policy::Enforcer;
 use crate::runtime_folder::RuntimeFolder;
 use crate::sandbox::mount_in_memory;
 use crate::service_proxy::ServiceProxy;
 use crate::store::Store;
-use crate::{controllers, dns, system};
+use crate::{controllers, dns, shim, system};
 
 /// Runs a lab, for ever. When it is ready, a line is written to `ready`.
 pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
@@ -57,13 +57,14 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let programs = program.parent().context("cannot find this program's folder")?;
     // Kept open: it stays what it is when it is built anew.
-    let container = programs.join(container_init::PROGRAM);
-    let container = File::open(&container)
-        .with_context(|| format!("cannot open {}, which hello-lab needs", container.display()))?;
+    let shim = programs.join(shim::PROGRAM);
+    let shim = File::open(&shim)
+        .with_context(|| format!("cannot open {}, which hello-lab needs", shim.display()))?;
     let mut images = Images::of_workspace(programs);
     images.pull(&stage.settings.image, &memory.join("images"))?;
     let (logs, containers) = (Logs::default(), Containers::default());
-    let spares = Spares::new(network.clone());
+    let spares =
+        Spares::new(network.clone(), Path::new(&format!("/proc/self/fd/{}", shim.as_raw_fd())));
     let surroundings = Surroundings {
         store: store.clone(),
         spares: spares.clone(),
@@ -75,7 +76,6 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
         containers: containers.clone(),
         files: memory.join("pods"),
         shared_memory,
-        program: format!("/proc/self/fd/{}", container.as_raw_fd()).into(),
         privileged: stage.privileged,
     };
     let token = random_token();

@@ -17,6 +17,7 @@
 //! - [`system`], [`events`]: objects that every cluster has, and what happened to them.
 //! - [`lab`]: all of these together.
 //! - [`sandbox`]: the namespaces in which a lab runs, and in which nothing outlives it.
+//! - [`shim`]: what is between the lab and the processes of a pod.
 //! - [`runtime_folder`], [`commands`], [`args`]: what a person at a terminal sees of it.
 
 pub mod api;
@@ -35,6 +36,7 @@ pub mod policy;
 pub mod runtime_folder;
 pub mod sandbox;
 pub mod service_proxy;
+pub mod shim;
 pub mod store;
 pub mod system;
 pub mod validation;

@@ -7,7 +7,6 @@
 
 mod address_pool;
 pub mod services;
-pub mod spares;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,11 +1,12 @@
 //! Runs the pods of the store as processes: what a kubelet does.
 
 pub(crate) mod container;
-pub mod container_init;
 pub mod exec;
 pub mod images;
 pub mod logs;
 mod probe;
+pub mod sandbox;
+pub mod spares;
 mod status;
 pub(crate) use self::status::condition;
 mod terminal;
@@ -22,8 +23,8 @@ use tokio::task::JoinHandle;
 use self::exec::Containers;
 use self::images::Images;
 use self::logs::Logs;
+use self::spares::Spares;
 use crate::network::Network;
-use crate::network::spares::Spares;
 use crate::policy::Enforcer;
 use crate::service_proxy::ServiceProxy;
 use crate::store::{Kind, Object, Store};
@@ -38,7 +39,7 @@ pub struct Surroundings {
     pub store: Store,
     /// The node's network, from which they are probed.
     pub network: Network,
-    /// Where they get their own networks.
+    /// Where they get their sandboxes.
     pub spares: Spares,
     /// Who puts their policies in force.
     pub enforcer: Enforcer,
@@ -54,8 +55,6 @@ pub struct Surroundings {
     pub files: PathBuf,
     /// A folder for what they share in /dev/shm.
     pub shared_memory: PathBuf,
-    /// The program that becomes a container.
-    pub program: PathBuf,
     /// Whether the lab is root's, and so can take other users' identities.
     pub privileged: bool,
 }

@@ -28,7 +28,7 @@ mkdir -p "$root"/{bin,dev,etc,lib/modules,proc,sys,tmp,run}
 # The kernel loads modules with /sbin/modprobe.
 ln -s bin "$root/sbin"
 cp "$from/bin/busybox" "$root/bin/"
-cp target/release/hello-lab target/release/hello-lab-container "$root/bin/"
+cp target/release/hello-lab target/release/hello-lab-shim "$root/bin/"
 cp "$NETPOL_E2E" "$root/bin/netpol.test"
 cp "$AGNHOST" "$root/bin/agnhost"
 ldd target/release/hello-lab | awk '$3 ~ /^\// { print $3 } $1 ~ /^\// { print $1 }' | while read -r library; do

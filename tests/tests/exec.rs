@@ -76,6 +76,95 @@ fn shared_memory_is_the_pods_and_not_the_machines() {
     }
 }
 
+/// The pod's process that is told apart by `selector`, and the shim that started it.
+fn process_and_shim(lab: &Lab, selector: &str) -> (i32, i32) {
+    let process = lab.process(selector);
+    (process, status(process, "PPid:").parse().unwrap())
+}
+
+/// A field of /proc/PID/status.
+fn status(pid: i32, field: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    line.unwrap_or_default().trim().to_owned()
+}
+
+#[test]
+fn a_shim_has_the_privileges_that_it_needs_and_no_others() {
+    for user in users() {
+        let lab = Lab::start(user);
+        lab.install_hello_app();
+        let (_, shim) = process_and_shim(&lab, "app=hello");
+        assert_eq!(status(shim, "Name:"), "hello-lab-shim");
+        // CHOWN, DAC_READ_SEARCH, KILL, SETGID, SETUID (capability.h); an ordinary user's needs none.
+        let is_roots = nix::unistd::geteuid().is_root() && matches!(user, As::Myself);
+        let needed = if is_roots { "00000000000000e5" } else { "0000000000000000" };
+        for set in ["CapPrm:", "CapEff:"] {
+            assert_eq!(status(shim, set), needed, "{set}");
+        }
+        for set in ["CapInh:", "CapBnd:", "CapAmb:"] {
+            assert_eq!(status(shim, set), "0000000000000000", "{set}");
+        }
+        assert_eq!(status(shim, "NoNewPrivs:"), "1");
+        lab.end();
+    }
+}
+
+#[test]
+fn nothing_is_left_of_commands_that_have_ended() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    let (process, shim) = process_and_shim(&lab, "app=hello");
+    for _ in 0..5 {
+        let _ = lab.kubectl("exec deploy/hello-server -- true");
+    }
+    let files = || std::fs::read_dir(format!("/proc/{shim}/fd")).map_or(0, Iterator::count);
+    let before = files();
+    for _ in 0..5 {
+        let _ = lab.kubectl("exec deploy/hello-server -- true");
+    }
+    wait_for("only the container", || (descendants(shim) == [process]).then_some(()));
+    wait_for("no further open files", || (files() <= before).then_some(()));
+    lab.end();
+}
+
+#[test]
+fn a_pod_whose_shim_has_ended_says_so_and_can_be_deleted() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    let (_, shim) = process_and_shim(&lab, "app=hello");
+    let pod = lab.kubectl("get pods -l app=hello -o jsonpath={.items[0].metadata.name}");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL)
+        .expect("it runs");
+    wait_for("the event", || {
+        let events = lab.kubectl("get events");
+        events.contains("the pod's shim").then_some(())
+    });
+    let _ = lab.kubectl(&format!("delete pod {pod} --timeout=30s"));
+    let _ = lab.kubectl("wait --for=condition=Available deploy/hello-server --timeout=30s");
+    assert!(lab.kubectl("exec deploy/hello-server -- hello-server --version").contains("1.0.0"));
+    lab.end();
+}
+
+#[test]
+fn an_environment_may_be_larger_than_a_sockets_buffer() {
+    let lab = Lab::start(As::Myself);
+    let value = "x".repeat(100_000);
+    let pod = serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "large"},
+        "spec": {"containers": [{
+            "name": "large", "image": "hello-server:1.0.0",
+            "env": (0..8).map(|n| serde_json::json!({"name": format!("V{n}"), "value": value}))
+                .collect::<Vec<_>>(),
+        }]},
+    });
+    let _ = lab.kubectl_with("apply -f -", &pod.to_string());
+    let _ = lab.kubectl("wait --for=condition=Ready pod/large --timeout=30s");
+    let script = ["exec", "large", "--", "sh", "-c", "echo ${#V0}$V7 | wc -c"];
+    assert_eq!(run(lab.command("kubectl").args(script), "").ok().trim(), "100007");
+    lab.end();
+}
+
 #[test]
 fn what_cannot_be_run_is_told() {
     let lab = Lab::start(As::Myself);

@@ -10,17 +10,14 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::process::Child;
 
 use super::error::ApiError;
 use super::target::Target;
 use super::{Api, log};
 use crate::pods::container::exit_code;
-use crate::pods::exec::{Container, Io, Process};
+use crate::pods::exec::{Container, Further, Io};
 use crate::store::{Key, Kind};
 
 const STDIN: u8 = 0;
@@ -92,7 +89,7 @@ pub(super) async fn start(
     Ok(upgrade.protocols(PROTOCOLS).on_upgrade(async move |socket| {
         let mut session = Session { socket };
         let status = match running.start(&options.command, options.io).await {
-            Ok(process) => session.run(process, &running, &options).await,
+            Ok(further) => session.run(further, &running, &options).await,
             Err(error) => Some(failure("InternalError", &error.to_string(), json!({}))),
         };
         if let Some(status) = status {
@@ -119,11 +116,11 @@ impl Session {
     /// Passes on what is said, until the process has ended; `None` when the client has gone.
     async fn run(
         &mut self,
-        process: Process,
+        further: Further,
         container: &Container,
         options: &Options,
     ) -> Option<Value> {
-        let Process { mut child, stdin, stdout, stderr, terminal } = process;
+        let Further { mut process, stdin, stdout, stderr, terminal } = further;
         let mut stdin = stdin.filter(|_| options.stdin);
         // What the process has not read yet. Until then no more is taken from the client, and what
         // the process says is passed on all the same.
@@ -142,9 +139,9 @@ impl Session {
                     0 => stderr = None,
                     length => { self.send(STDERR, &err[..length]).await; }
                 },
-                status = child.wait(), if ended.is_none() => ended = status.ok(),
+                status = process.wait(), if ended.is_none() => ended = status.ok(),
                 () = container.ended() => {
-                    end(&mut child).await;
+                    process.kill().await;
                     return Some(failure("InternalError", "the container has ended", json!({})));
                 }
                 written = write(&mut stdin, &unread), if !unread.is_empty() => match written {
@@ -165,7 +162,7 @@ impl Session {
                         _ => {}
                     },
                     Some(Ok(Message::Close(_)) | Err(_)) | None => {
-                        end(&mut child).await;
+                        process.kill().await;
                         return None;
                     }
                     Some(Ok(_)) => {}
@@ -197,14 +194,6 @@ fn window(json: &[u8]) -> Option<(u16, u16)> {
     let size: Value = serde_json::from_slice(json).ok()?;
     let number = |name: &str| u16::try_from(size[name].as_u64()?).ok();
     Some((number("Width")?, number("Height")?))
-}
-
-/// Ends a process and all that it started: it leads a group of its own.
-async fn end(child: &mut Child) {
-    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-    }
-    let _ = child.kill().await;
 }
 
 fn status(ended: ExitStatus) -> Value {

@@ -1,27 +1,26 @@
 //! The life of one container: its process, its probes, its restarts.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1 as core;
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
-use tokio::io::AsyncRead;
-use tokio::process::{Child, Command};
+use nix::sys::signal::Signal;
+use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 
-use super::container_init::{Spec, start};
 use super::images::Image;
-use super::logs::LogWriter;
 use super::probe::Check;
+use super::sandbox::{PodSandbox, Process};
 use super::status::{Ending, State};
 use super::worker::Running;
 use super::{NODE_NAME, Wanted};
 use crate::events::Severity;
-use crate::network::{NODE, PodNetwork};
+use crate::network::NODE;
+use crate::shim::{Spec, Streams};
 use crate::store::now;
 
 /// Between an end and the next start: doubled each time, up to the longest. A kubelet begins
@@ -36,7 +35,7 @@ const EARLY_PERIOD: Duration = Duration::from_millis(50);
 /// One container of a running pod.
 pub(super) struct Container {
     pub running: Arc<Running>,
-    pub network: Arc<PodNetwork>,
+    pub sandbox: Arc<PodSandbox>,
     pub spec: core::Container,
     pub wanted: watch::Receiver<Wanted>,
 }
@@ -132,32 +131,30 @@ impl Container {
     async fn run_once(&mut self, image: &Image, user: Option<(u32, u32)>) -> (Ending, bool) {
         let started = now();
         let ended = |code, signal, started| Ending { code, signal, started, finished: now() };
-        let process = self.process(image, user);
-        let mut child = match self.spawn(&process).await {
-            Ok(child) => child,
+        let spec = self.process(image, user);
+        let mut process = match self.spawn(&spec).await {
+            Ok(process) => process,
             Err(error) => {
                 self.running.tell(Severity::Warning, "Failed", &format!("{error:#}"));
                 return (ended(128, None, started), false);
             }
         };
         let name = self.spec.name.clone();
-        self.running.tell(Severity::Normal, "Started", &format!("Started container {name}"));
-        let surroundings = &self.running.surroundings;
-        let (network, program) = (Arc::clone(&self.network), surroundings.program.clone());
-        let uid = self.running.pod.uid();
-        let _entered = surroundings.containers.enter(uid, &name, network, program, process);
+        let (containers, uid) = (&self.running.surroundings.containers, self.running.pod.uid());
+        let _entered = containers.enter(uid, &name, Arc::clone(&self.sandbox), spec);
         self.status(|status| status.state = State::Running(started.clone()));
+        self.running.tell(Severity::Normal, "Started", &format!("Started container {name}"));
         let (status, stopped) = tokio::select! {
-            status = child.wait() => (status, false),
+            status = process.wait() => (status, false),
             () = self.no_longer_wanted() => {
                 let message = format!("Stopping container {name}");
                 self.running.tell(Severity::Normal, "Killing", &message);
-                (self.stop(&mut child).await, true)
+                (self.stop(&mut process).await, true)
             }
             reason = self.probe() => {
                 let message = format!("Container {name} failed its {reason} probe, will be restarted");
                 self.running.tell(Severity::Normal, "Killing", &message);
-                (self.stop(&mut child).await, false)
+                (self.stop(&mut process).await, false)
             }
         };
         self.status(|status| (status.ready, status.started) = (false, false));
@@ -168,18 +165,21 @@ impl Container {
         (ended(code, signal, started), stopped)
     }
 
-    async fn spawn(&self, process: &Spec) -> anyhow::Result<Child> {
-        let surroundings = &self.running.surroundings;
-        let mut command = Command::new(&surroundings.program);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child =
-            start(command, process, &self.network).await.context("cannot start a process")?;
-        let log = surroundings.logs.begin(self.running.pod.uid(), &self.spec.name);
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    async fn spawn(&self, spec: &Spec) -> anyhow::Result<Process> {
+        let (stdout, out) = pipe().context("cannot make a pipe")?;
+        let (stderr, err) = pipe().context("cannot make a pipe")?;
+        let process = self
+            .sandbox
+            .shim
+            .start(spec, &[out, err])
+            .await
+            .context("cannot reach the pod's shim")?;
+        let logs = &self.running.surroundings.logs;
+        let log = logs.begin(self.running.pod.uid(), &self.spec.name);
         tokio::spawn(async move {
-            tokio::join!(copy(&log, stdout), copy(&log, stderr));
+            tokio::join!(log.copy(stdout), log.copy(stderr));
         });
-        Ok(child)
+        Ok(process)
     }
 
     /// What the process is to be. As in Kubernetes `command` replaces the image's entrypoint,
@@ -187,8 +187,9 @@ impl Container {
     fn process(&self, image: &Image, user: Option<(u32, u32)>) -> Spec {
         let pod = &self.running.pod;
         let command = self.spec.command.iter().flatten().skip(1);
-        let address = self.network.address().to_string();
-        let addresses: Vec<_> = self.network.addresses().iter().map(ToString::to_string).collect();
+        let address = self.sandbox.network.address().to_string();
+        let addresses: Vec<_> =
+            self.sandbox.network.addresses().iter().map(ToString::to_string).collect();
         let field = |path: &str| match path {
             "metadata.name" => pod.name().to_owned(),
             "metadata.namespace" => pod.namespace().to_owned(),
@@ -218,21 +219,14 @@ impl Container {
             program: image.program.clone(),
             args: command.chain(self.spec.args.iter().flatten()).cloned().collect(),
             env,
-            hostname: self.running.hostname(),
-            files: self.running.files(),
             user,
-            stdin: false,
-            terminal: false,
+            streams: Streams::Output,
             working_dir: self.spec.working_dir.as_ref().map(Into::into),
         }
     }
 
     /// Asks the process to end, and ends it when its time is over.
-    async fn stop(&mut self, child: &mut Child) -> std::io::Result<ExitStatus> {
-        let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)
-        else {
-            return child.wait().await;
-        };
+    async fn stop(&mut self, process: &mut Process) -> std::io::Result<ExitStatus> {
         let grace = match *self.wanted.borrow() {
             Wanted::Stop(seconds) => Duration::from_secs(seconds),
             Wanted::Gone => Duration::ZERO,
@@ -245,23 +239,19 @@ impl Container {
                     .unwrap_or(30),
             ),
         };
-        // A process that has ended meanwhile needs no signal.
-        let _ = kill(pid, Signal::SIGTERM);
+        process.signal(Signal::SIGTERM).await;
         let forced = async {
             let gone = self.wanted.wait_for(|wanted| *wanted == Wanted::Gone);
             let _ = tokio::time::timeout(grace, gone).await;
         };
         let ended = tokio::select! {
-            status = child.wait() => Some(status),
+            status = process.wait() => Some(status),
             () = forced => None,
         };
-        // With it all that it started: the process leads a group of its own.
-        let _ = killpg(pid, Signal::SIGKILL);
-        if let Some(status) = ended {
-            status
-        } else {
-            child.start_kill()?;
-            child.wait().await
+        process.kill().await;
+        match ended {
+            Some(status) => status,
+            None => process.wait().await,
         }
     }
 
@@ -313,7 +303,7 @@ impl Container {
         tokio::time::sleep(check.delay).await;
         let network = &self.running.surroundings.network;
         let early = async {
-            while check.attempt(network, self.network.address()).await.is_err() {
+            while check.attempt(network, self.sandbox.network.address()).await.is_err() {
                 tokio::time::sleep(EARLY_PERIOD).await;
             }
         };
@@ -332,7 +322,7 @@ impl Container {
         let network = &self.running.surroundings.network;
         let (mut successes, mut failures) = (0, 0);
         loop {
-            match check.attempt(network, self.network.address()).await {
+            match check.attempt(network, self.sandbox.network.address()).await {
                 Ok(()) => (successes, failures) = (successes + 1, 0),
                 Err(message) => {
                     (successes, failures) = (0, failures + 1);
@@ -368,10 +358,10 @@ impl Container {
     }
 }
 
-async fn copy(log: &LogWriter, pipe: Option<impl AsyncRead + Unpin>) {
-    if let Some(pipe) = pipe {
-        log.copy(pipe).await;
-    }
+/// A pipe: what is read here, and what a process writes to.
+pub(super) fn pipe() -> std::io::Result<(Receiver, OwnedFd)> {
+    let (reader, writer) = std::io::pipe()?;
+    Ok((Receiver::from_owned_fd(reader.into())?, writer.into()))
 }
 
 /// The exit code, or 128 and the signal's number, as shells count.

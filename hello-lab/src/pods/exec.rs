@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::process::{Child, Command};
+use tokio::net::unix::pipe::Sender;
 use tokio::sync::watch;
 
-use super::container_init::{Spec, start};
+use super::container::pipe;
+use super::sandbox::{PodSandbox, Process};
 use super::terminal::Terminal;
-use crate::network::PodNetwork;
+use crate::shim::{Spec, Streams};
 
 /// The containers that run now, by their pod's UID and their own name.
 #[derive(Clone, Default)]
@@ -20,8 +20,7 @@ pub struct Containers(Arc<Mutex<HashMap<(String, String), Container>>>);
 /// A container that runs.
 #[derive(Clone)]
 pub struct Container {
-    network: Arc<PodNetwork>,
-    program: PathBuf,
+    sandbox: Arc<PodSandbox>,
     spec: Spec,
     /// Closed when the container ends: its further processes end with it.
     ended: watch::Receiver<()>,
@@ -40,9 +39,9 @@ pub enum Io {
 }
 
 /// A further process of a container, and its streams as far as it has them.
-pub struct Process {
-    /// The process, which leads a group of its own.
-    pub child: Child,
+pub struct Further {
+    /// The process.
+    pub process: Process,
     /// What it reads.
     pub stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>,
     /// What it writes, or all that its terminal shows.
@@ -83,13 +82,12 @@ impl Containers {
         &self,
         pod: &str,
         name: &str,
-        network: Arc<PodNetwork>,
-        program: PathBuf,
+        sandbox: Arc<PodSandbox>,
         spec: Spec,
     ) -> Entered {
         let key = (pod.to_owned(), name.to_owned());
         let (running, ended) = watch::channel(());
-        self.lock().insert(key.clone(), Container { network, program, spec, ended });
+        self.lock().insert(key.clone(), Container { sandbox, spec, ended });
         Entered { containers: self.clone(), key, _running: running }
     }
 
@@ -106,38 +104,41 @@ impl Drop for Entered {
 
 impl Container {
     /// Starts `command` with the container's network, files, user and environment.
-    pub async fn start(&self, command: &[String], io: Io) -> Result<Process, ExecError> {
+    pub async fn start(&self, command: &[String], io: Io) -> Result<Further, ExecError> {
         let (program, args) = command.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
         let mut spec = Spec {
             program: self.find(program).ok_or(ExecError::NoSuchProgram(program.to_owned()))?,
             args: args.to_vec(),
             ..self.spec.clone()
         };
-        let mut command = Command::new(&self.program);
-        // The spec comes by it in any case.
-        command.stdin(Stdio::piped());
         match io {
             Io::Pipes { stdin } => {
-                spec.stdin = stdin;
-                command.stdout(Stdio::piped()).stderr(Stdio::piped());
-                let mut child = start(command, &spec, &self.network).await?;
-                Ok(Process {
-                    stdin: child.stdin.take().map(|pipe| Box::new(pipe) as _),
-                    stdout: child.stdout.take().map(|pipe| Box::new(pipe) as _),
-                    stderr: child.stderr.take().map(|pipe| Box::new(pipe) as _),
+                let (stdout, out) = pipe()?;
+                let (stderr, err) = pipe()?;
+                let mut streams = vec![out, err];
+                let mut writer = None;
+                if stdin {
+                    spec.streams = Streams::All;
+                    let (input, pipe) = std::io::pipe()?;
+                    streams.push(input.into());
+                    writer = Some(Sender::from_owned_fd(pipe.into())?);
+                }
+                Ok(Further {
+                    process: self.sandbox.shim.start(&spec, &streams).await?,
+                    stdin: writer.map(|pipe| Box::new(pipe) as _),
+                    stdout: Some(Box::new(stdout)),
+                    stderr: Some(Box::new(stderr)),
                     terminal: None,
-                    child,
                 })
             }
             Io::Terminal => {
-                spec.terminal = true;
+                spec.streams = Streams::Terminal;
                 spec.env.retain(|(name, _)| name != "TERM");
                 // What containerd says of every terminal.
                 spec.env.push(("TERM".to_owned(), "xterm".to_owned()));
                 let (terminal, end) = Terminal::open()?;
-                command.stdout(end.try_clone()?).stderr(end);
-                Ok(Process {
-                    child: start(command, &spec, &self.network).await?,
+                Ok(Further {
+                    process: self.sandbox.shim.start(&spec, &[end]).await?,
                     stdin: Some(Box::new(terminal.writer()?)),
                     stdout: Some(Box::new(terminal.reader()?)),
                     stderr: None,

@@ -66,7 +66,7 @@ impl Ending {
     fn reason(&self) -> &'static str {
         match self.code {
             0 => "Completed",
-            code if code == i32::from(super::container_init::START_FAILED) => "StartError",
+            code if code == i32::from(crate::shim::START_FAILED) => "StartError",
             _ => "Error",
         }
     }

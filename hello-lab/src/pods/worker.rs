@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::api::core::v1::{self as core, PodSpec};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::container::Container;
+use super::sandbox::PodSandbox;
 use super::status::{ContainerStatus, PodStatus, State};
 use super::{Surroundings, Wanted, unsupported};
 use crate::dns;
 use crate::events::{Severity, record};
 use crate::network::{self, PodNetwork};
+use crate::shim::Pod;
 use crate::store::{Object, now};
 
 /// One pod, as its worker and its containers share it.
@@ -33,9 +35,8 @@ pub(super) async fn run(
     mut wanted: watch::Receiver<Wanted>,
 ) {
     let running = Arc::new(Running::new(surroundings, pod));
-    if let Some(network) = running.start(&mut wanted).await {
-        let network = Arc::new(network);
-        running.run_containers(&network, &wanted).await;
+    if let Some(sandbox) = running.start(&mut wanted).await {
+        running.run_containers(&Arc::new(sandbox), &wanted).await;
         // Containers may end by themselves; the pod stays until somebody deletes it.
         stopping(&mut wanted).await;
     }
@@ -66,7 +67,7 @@ impl Running {
     /// The pod's spec.
     pub(super) fn spec(&self) -> &PodSpec {
         static EMPTY: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
-        self.pod.typed::<Pod>().spec.as_ref().unwrap_or(&EMPTY)
+        self.pod.typed::<core::Pod>().spec.as_ref().unwrap_or(&EMPTY)
     }
 
     /// Tells of the pod in an event.
@@ -87,15 +88,20 @@ impl Running {
         });
     }
 
-    /// What the containers see in place of the machine's own.
-    pub(super) fn files(&self) -> Vec<(PathBuf, PathBuf)> {
+    /// What the shim is to know.
+    fn for_shim(&self) -> Pod {
         let folder = self.folder();
-        ["resolv.conf", "hosts", "hostname", "nsswitch.conf"]
+        let files = ["resolv.conf", "hosts", "hostname", "nsswitch.conf"]
             .map(|name| (Path::new("/etc").join(name), folder.join(name)))
             .into_iter()
-            .chain([(PathBuf::from("/dev/shm"), self.shared_memory())])
             .filter(|(place, _)| place.exists())
-            .collect()
+            .collect();
+        Pod {
+            hostname: self.hostname(),
+            files,
+            shared_memory: Path::new("/dev/shm").exists().then(|| self.shared_memory()),
+            privileged: self.surroundings.privileged,
+        }
     }
 
     /// The pod's host name.
@@ -115,7 +121,7 @@ impl Running {
 
     /// Makes the network and puts the policies in force, and keeps trying while that fails.
     /// `None` when the pod is no longer wanted, or cannot be run here and then is.
-    async fn start(&self, wanted: &mut watch::Receiver<Wanted>) -> Option<PodNetwork> {
+    async fn start(&self, wanted: &mut watch::Receiver<Wanted>) -> Option<PodSandbox> {
         if let Some(refusal) = unsupported::refusal(self.spec()) {
             self.tell(Severity::Warning, "Failed", &refusal);
             self.update(|status| {
@@ -139,7 +145,7 @@ impl Running {
                 return None;
             }
             match self.set_up().await {
-                Ok(network) => return Some(network),
+                Ok(sandbox) => return Some(sandbox),
                 Err(error) => {
                     self.tell(Severity::Warning, "FailedCreatePodSandBox", &format!("{error:#}"));
                 }
@@ -151,16 +157,18 @@ impl Running {
         }
     }
 
-    async fn set_up(&self) -> anyhow::Result<PodNetwork> {
+    async fn set_up(&self) -> anyhow::Result<PodSandbox> {
         let Surroundings { spares, enforcer, proxy, .. } = &self.surroundings;
-        let network = spares.take().await?;
-        self.write_files(&network)?;
+        let mut sandbox = spares.take().await?;
+        let PodSandbox { network, shim } = &mut sandbox;
+        self.write_files(network)?;
+        shim.enter(&self.for_shim()).await?;
         // The others' policies must know the addresses before the pod uses them.
         self.update(|status| status.addresses = network.addresses());
         let (uid, namespace, name) = (self.pod.uid(), self.pod.namespace(), self.pod.name());
         enforcer.add(uid, namespace, name, network.namespace()).await?;
         proxy.add(uid, network.namespace()).await?;
-        Ok(network)
+        Ok(sandbox)
     }
 
     fn write_files(&self, network: &PodNetwork) -> std::io::Result<()> {
@@ -187,14 +195,14 @@ impl Running {
     /// Runs the containers until each has ended, or the pod is no longer wanted.
     async fn run_containers(
         self: &Arc<Self>,
-        network: &Arc<PodNetwork>,
+        sandbox: &Arc<PodSandbox>,
         wanted: &watch::Receiver<Wanted>,
     ) {
         let mut containers = JoinSet::new();
         for spec in &self.spec().containers {
             let container = Container {
                 running: Arc::clone(self),
-                network: Arc::clone(network),
+                sandbox: Arc::clone(sandbox),
                 spec: spec.clone(),
                 wanted: wanted.clone(),
             };

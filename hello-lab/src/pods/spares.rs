@@ -1,43 +1,47 @@
-//! Pods' networks made ahead: to make one takes the kernel longer than anything else of a pod's start,
+//! Sandboxes made ahead: to make one takes the kernel longer than anything else of a pod's start,
 //! the more so while it is taking down those of pods that are gone.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::{Network, NetworkError, PodNetwork};
+use super::sandbox::PodSandbox;
+use crate::network::Network;
 
 /// How many are kept: the pods of a small application.
 const KEPT: usize = 10;
 /// None is made within this time of the last that was taken: pods that start come first.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// Networks for pods to come. Clones share them.
+/// Sandboxes for pods to come. Clones share them.
 #[derive(Clone)]
 pub struct Spares {
     network: Network,
+    /// The program of their shims.
+    shim: Arc<Path>,
     shelf: Arc<Mutex<Shelf>>,
     taken: Arc<Notify>,
 }
 
 struct Shelf {
     /// The one that was made first is taken first: it has the lowest address.
-    ready: VecDeque<PodNetwork>,
+    ready: VecDeque<PodSandbox>,
     last_taken: Instant,
 }
 
 impl Spares {
-    /// None yet, of `network`.
+    /// None yet, in `network`, with shims that are the program `shim`.
     #[must_use]
-    pub fn new(network: Network) -> Self {
+    pub fn new(network: Network, shim: &Path) -> Self {
         let shelf = Shelf { ready: VecDeque::new(), last_taken: Instant::now() };
-        Self { network, shelf: Arc::new(shelf.into()), taken: Arc::default() }
+        Self { network, shim: shim.into(), shelf: Arc::new(shelf.into()), taken: Arc::default() }
     }
 
-    /// A network that nobody has: one that is ready, or else a new one.
-    pub async fn take(&self) -> Result<PodNetwork, NetworkError> {
+    /// A sandbox that nobody has: one that is ready, or else a new one.
+    pub async fn take(&self) -> anyhow::Result<PodSandbox> {
         let ready = {
             let mut shelf = self.shelf();
             shelf.last_taken = Instant::now();
@@ -45,8 +49,8 @@ impl Spares {
         };
         self.taken.notify_one();
         match ready {
-            Some(network) => Ok(network),
-            None => self.network.add_pod().await,
+            Some(sandbox) => Ok(sandbox),
+            None => self.make().await,
         }
     }
 
@@ -59,8 +63,8 @@ impl Spares {
                 (shelf.ready.len() < KEPT).then(wait)
             };
             match until_quiet {
-                Some(Duration::ZERO) => match self.network.add_pod().await {
-                    Ok(network) => self.shelf().ready.push_back(network),
+                Some(Duration::ZERO) => match self.make().await {
+                    Ok(sandbox) => self.shelf().ready.push_back(sandbox),
                     // The pod that needs one will say why there is none.
                     Err(_) => self.taken.notified().await,
                 },
@@ -68,6 +72,10 @@ impl Spares {
                 None => self.taken.notified().await,
             }
         }
+    }
+
+    async fn make(&self) -> anyhow::Result<PodSandbox> {
+        PodSandbox::new(&self.network, &self.shim).await
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

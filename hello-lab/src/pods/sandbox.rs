@@ -1,0 +1,144 @@
+//! What a pod has before it has containers, as the kubelet calls it: its network, and the shim that
+//! starts its processes there.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+
+use anyhow::Context;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::UnixStream;
+use tokio::process::Command;
+
+use crate::network::{Network, PodNetwork};
+use crate::shim::{self, Pod, Spec};
+
+/// What a pod has before it has containers. Its processes end when it is dropped.
+pub struct PodSandbox {
+    /// Its network.
+    pub network: PodNetwork,
+    /// What starts its processes.
+    pub shim: Shim,
+}
+
+/// A shim, seen from the lab.
+pub struct Shim(UnixStream);
+
+/// A process of a pod. Ends, with all that it started, when it is dropped.
+#[derive(Debug)]
+pub struct Process {
+    shim: UnixStream,
+    /// What the shim has said of it: its number, and then its wait status.
+    said: Vec<u8>,
+}
+
+impl PodSandbox {
+    /// Makes a network in `network`, and starts a shim there, which is `program`.
+    pub async fn new(network: &Network, program: &Path) -> anyhow::Result<Self> {
+        let network = network.add_pod().await?;
+        let (own, other) = StdUnixStream::pair()?;
+        let mut command = std::process::Command::new(program);
+        command.arg0(shim::PROGRAM).env_clear().current_dir("/");
+        command.stdin(OwnedFd::from(other)).stdout(Stdio::null());
+        let mut command = Command::from(command);
+        let runtime = tokio::runtime::Handle::current();
+        // It ends when its socket is closed, and then is reaped without being waited for.
+        let started = network.run(|| {
+            let _entered = runtime.enter();
+            command.spawn().map(drop)
+        });
+        started.and_then(|started| started).context("cannot start a shim")?;
+        Ok(Self { network, shim: Shim(tokio_stream(own)?) })
+    }
+}
+
+impl Shim {
+    /// Becomes that of `pod`: once, and before any process. If that fails, these fail.
+    pub async fn enter(&mut self, pod: &Pod) -> io::Result<()> {
+        self.0.write_all(&shim::message(pod)?).await
+    }
+
+    /// Has a process started that has `streams`, as `spec` says which. If that fails, it has ended with
+    /// [`shim::START_FAILED`].
+    pub async fn start(&self, spec: &Spec, streams: &[OwnedFd]) -> io::Result<Process> {
+        let message = shim::message(spec)?;
+        let (own, other) = StdUnixStream::pair()?;
+        let files: Vec<_> =
+            [other.as_fd()].into_iter().chain(streams.iter().map(OwnedFd::as_fd)).collect();
+        self.0.async_io(Interest::WRITABLE, || pass(&self.0, &files)).await?;
+        drop(other);
+        let mut process = Process { shim: tokio_stream(own)?, said: Vec::new() };
+        process.shim.write_all(&message).await?;
+        Ok(process)
+    }
+}
+
+impl Process {
+    /// Sends it a signal.
+    pub async fn signal(&mut self, signal: Signal) {
+        if let Some(pid) = self.pid().await {
+            // One that has ended needs no signal, and its number is still its own.
+            let _ = kill(pid, signal);
+        }
+    }
+
+    /// Ends it, and all that it started: it leads a group of its own.
+    pub async fn kill(&mut self) {
+        if let Some(pid) = self.pid().await {
+            let _ = killpg(pid, Signal::SIGKILL);
+        }
+    }
+
+    /// Waits for its end. May be dropped and called again.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.hear(8).await?;
+        Ok(ExitStatus::from_raw(self.number(4)))
+    }
+
+    /// None if it could not be started.
+    async fn pid(&mut self) -> Option<Pid> {
+        self.hear(4).await.ok()?;
+        Some(self.number(0)).filter(|pid| *pid > 0).map(Pid::from_raw)
+    }
+
+    /// Waits until the shim has said so many octets.
+    async fn hear(&mut self, octets: usize) -> io::Result<()> {
+        while self.said.len() < octets {
+            if self.shim.read_buf(&mut self.said).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// What it has said there; 0 if it has not.
+    fn number(&self, place: usize) -> i32 {
+        self.said
+            .get(place..)
+            .and_then(<[u8]>::first_chunk)
+            .map_or(0, |octets| i32::from_be_bytes(*octets))
+    }
+}
+
+fn tokio_stream(socket: StdUnixStream) -> io::Result<UnixStream> {
+    socket.set_nonblocking(true)?;
+    UnixStream::from_std(socket)
+}
+
+/// Passes open files on, with one octet.
+fn pass(socket: &UnixStream, files: &[BorrowedFd]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(SendAncillaryMessage::ScmRights(files)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    sendmsg(socket, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}

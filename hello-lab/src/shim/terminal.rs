@@ -1,0 +1,52 @@
+//! A process that is to have a terminal: a session of its own can only be started by itself, so the
+//! shim's program is executed for it first, and then its own.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::Context;
+use nix::unistd::{dup2_stdin, setsid};
+
+/// The argument that says so.
+pub(super) const MODE: &str = "terminal";
+
+/// What starts `program`, named `name`; its arguments, its user and the terminal as standard output
+/// are to be added.
+pub(super) fn command(program: File, name: &OsStr) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args([OsStr::new(MODE), name]).stdin(program);
+    command
+}
+
+/// Becomes the program. Returns only on failure.
+pub(super) fn run(args: &[OsString]) -> anyhow::Error {
+    match prepare(args) {
+        // The open program must last until it is executed, which closes it.
+        Ok((mut command, _program)) => {
+            anyhow::Error::new(command.exec()).context("cannot execute the program")
+        }
+        Err(error) => error,
+    }
+}
+
+fn prepare(args: &[OsString]) -> anyhow::Result<(Command, File)> {
+    let (name, args) = args.split_first().context("no program is named")?;
+    let program = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    setsid().context("cannot start a session")?;
+    take_terminal().context("cannot take the terminal")?;
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+    command.arg0(name).args(args);
+    Ok((command, program))
+}
+
+/// Makes the terminal that is standard output the session's, and standard input too: the first that a
+/// session without one opens becomes that (`tty_open_proc_set_tty` in the kernel's
+/// `drivers/tty/tty_io.c`).
+fn take_terminal() -> io::Result<()> {
+    let terminal = File::options().read(true).write(true).open("/proc/self/fd/1")?;
+    Ok(dup2_stdin(&terminal)?)
+}
