@@ -5,7 +5,8 @@
 //!   └ hello-lab launch        enters user, mount, PID and IPC namespaces; ends with the keeper
 //!      └ hello-lab init       process 1 of the PID namespace: reaps; ends with the launcher
 //!         └ hello-lab lab     the lab: API, controllers, network
-//!            └ containers
+//!            └ hello-lab-shim  one for each pod (see crate::shim)
+//!               └ containers
 //! ```
 //!
 //! When process 1 ends, the kernel ends every process of its namespace; with the last of
@@ -31,7 +32,7 @@ use crate::args::Stage;
 use crate::runtime_folder::RuntimeFolder;
 
 /// The nice value of the lab's session among others (`autogroup` in sched(7)), six times the weight of
-/// 0; more has no effect that can be measured. Each container has a session of its own, with 0: as on
+/// 0; more has no effect that can be measured. Each pod has a session of its own, with 0: as on
 /// a node (`system.slice` to `kubepods-besteffort.slice`) what starts pods comes before what they do,
 /// or a pod would wait for those before it to settle.
 const PRIORITY: &str = "-8";

@@ -23,12 +23,14 @@ mod enter;
 mod serve;
 mod terminal;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -113,6 +115,13 @@ fn shim() -> anyhow::Result<()> {
         // The pod that never comes: the lab has ended.
         Err(_) => Ok(()),
     }
+}
+
+/// Executes `program` under `name`. It must be open until then, and is closed by that.
+fn command_of(program: &File, name: &OsStr) -> Command {
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+    command.arg0(name);
+    command
 }
 
 /// Writes why a process could not be started where it would have written.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::{PATIENCE, program, wait_for};
+use crate::{PATIENCE, program, status_field, wait_for};
 
 /// A program that ends with its test, whatever becomes of that.
 #[derive(Debug)]
@@ -41,11 +41,9 @@ impl Ending {
     /// Bytes of memory that it has now, of the `/proc/PID/status` line `field`, such as `VmRSS`.
     #[must_use]
     pub fn memory(&self, field: &str) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        let number = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("kilobytes");
-        number.trim().parse::<u64>().expect("a number") * 1024
+        let value = status_field(self.0.id().cast_signed(), field);
+        let number = value.strip_suffix(" kB").expect("kilobytes");
+        number.parse::<u64>().expect("a number") * 1024
     }
 }
 

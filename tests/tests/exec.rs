@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use end_to_end::typist::Typist;
-use end_to_end::{As, Lab, descendants, run, users, wait_for};
+use end_to_end::{As, Lab, descendants, run, status_field, users, wait_for};
 
 const CLIENT: &str = "exec deploy/hello-client-blocked";
 
@@ -79,14 +79,7 @@ fn shared_memory_is_the_pods_and_not_the_machines() {
 /// The pod's process that is told apart by `selector`, and the shim that started it.
 fn process_and_shim(lab: &Lab, selector: &str) -> (i32, i32) {
     let process = lab.process(selector);
-    (process, status(process, "PPid:").parse().unwrap())
-}
-
-/// A field of /proc/PID/status.
-fn status(pid: i32, field: &str) -> String {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    line.unwrap_or_default().trim().to_owned()
+    (process, status_field(process, "PPid").parse().unwrap())
 }
 
 #[test]
@@ -95,17 +88,17 @@ fn a_shim_has_the_privileges_that_it_needs_and_no_others() {
         let lab = Lab::start(user);
         lab.install_hello_app();
         let (_, shim) = process_and_shim(&lab, "app=hello");
-        assert_eq!(status(shim, "Name:"), "hello-lab-shim");
+        assert_eq!(status_field(shim, "Name"), "hello-lab-shim");
         // CHOWN, DAC_READ_SEARCH, KILL, SETGID, SETUID (capability.h); an ordinary user's needs none.
         let is_roots = nix::unistd::geteuid().is_root() && matches!(user, As::Myself);
         let needed = if is_roots { "00000000000000e5" } else { "0000000000000000" };
-        for set in ["CapPrm:", "CapEff:"] {
-            assert_eq!(status(shim, set), needed, "{set}");
+        for set in ["CapPrm", "CapEff"] {
+            assert_eq!(status_field(shim, set), needed, "{set}");
         }
-        for set in ["CapInh:", "CapBnd:", "CapAmb:"] {
-            assert_eq!(status(shim, set), "0000000000000000", "{set}");
+        for set in ["CapInh", "CapBnd", "CapAmb"] {
+            assert_eq!(status_field(shim, set), "0000000000000000", "{set}");
         }
-        assert_eq!(status(shim, "NoNewPrivs:"), "1");
+        assert_eq!(status_field(shim, "NoNewPrivs"), "1");
         lab.end();
     }
 }

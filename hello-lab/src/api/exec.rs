@@ -17,7 +17,8 @@ use super::error::ApiError;
 use super::target::Target;
 use super::{Api, log};
 use crate::pods::container::exit_code;
-use crate::pods::exec::{Container, Further, Io};
+use crate::pods::exec::{Container, Further};
+use crate::shim::Streams;
 use crate::store::{Key, Kind};
 
 const STDIN: u8 = 0;
@@ -38,7 +39,7 @@ struct Options {
     stdin: bool,
     stdout: bool,
     stderr: bool,
-    io: Io,
+    streams: Streams,
 }
 
 impl Options {
@@ -62,7 +63,11 @@ impl Options {
             stdin: flag("stdin"),
             stdout: flag("stdout"),
             stderr: flag("stderr"),
-            io: if flag("tty") { Io::Terminal } else { Io::Pipes { stdin: flag("stdin") } },
+            streams: match (flag("tty"), flag("stdin")) {
+                (true, _) => Streams::Terminal,
+                (false, true) => Streams::All,
+                (false, false) => Streams::Output,
+            },
         })
     }
 }
@@ -88,7 +93,7 @@ pub(super) async fn start(
     })?;
     Ok(upgrade.protocols(PROTOCOLS).on_upgrade(async move |socket| {
         let mut session = Session { socket };
-        let status = match running.start(&options.command, options.io).await {
+        let status = match running.start(&options.command, options.streams).await {
             Ok(further) => session.run(further, &running, &options).await,
             Err(error) => Some(failure("InternalError", &error.to_string(), json!({}))),
         };

@@ -1,6 +1,5 @@
 //! The life of one container: its process, its probes, its restarts.
 
-use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -9,12 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use k8s_openapi::api::core::v1 as core;
 use nix::sys::signal::Signal;
-use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 
 use super::images::Image;
 use super::probe::Check;
-use super::sandbox::{PodSandbox, Process};
+use super::sandbox::{PodSandbox, Process, pipe};
 use super::status::{Ending, State};
 use super::worker::Running;
 use super::{NODE_NAME, Wanted};
@@ -356,12 +354,6 @@ impl Container {
             }
         });
     }
-}
-
-/// A pipe: what is read here, and what a process writes to.
-pub(super) fn pipe() -> std::io::Result<(Receiver, OwnedFd)> {
-    let (reader, writer) = std::io::pipe()?;
-    Ok((Receiver::from_owned_fd(reader.into())?, writer.into()))
 }
 
 /// The exit code, or 128 and the signal's number, as shells count.

@@ -8,8 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::watch;
 
-use super::container::pipe;
-use super::sandbox::{PodSandbox, Process};
+use super::sandbox::{PodSandbox, Process, pipe};
 use super::terminal::Terminal;
 use crate::shim::{Spec, Streams};
 
@@ -24,18 +23,6 @@ pub struct Container {
     spec: Spec,
     /// Closed when the container ends: its further processes end with it.
     ended: watch::Receiver<()>,
-}
-
-/// Which of its standard streams a further process has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Io {
-    /// Pipes; without `stdin` it reads nothing.
-    Pipes {
-        /// Whether it has a standard input.
-        stdin: bool,
-    },
-    /// A terminal, which is all three.
-    Terminal,
 }
 
 /// A further process of a container, and its streams as far as it has them.
@@ -104,35 +91,34 @@ impl Drop for Entered {
 
 impl Container {
     /// Starts `command` with the container's network, files, user and environment.
-    pub async fn start(&self, command: &[String], io: Io) -> Result<Further, ExecError> {
+    pub async fn start(&self, command: &[String], streams: Streams) -> Result<Further, ExecError> {
         let (program, args) = command.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
         let mut spec = Spec {
             program: self.find(program).ok_or(ExecError::NoSuchProgram(program.to_owned()))?,
             args: args.to_vec(),
+            streams,
             ..self.spec.clone()
         };
-        match io {
-            Io::Pipes { stdin } => {
+        match streams {
+            Streams::Output | Streams::All => {
                 let (stdout, out) = pipe()?;
                 let (stderr, err) = pipe()?;
-                let mut streams = vec![out, err];
+                let mut ends = vec![out, err];
                 let mut writer = None;
-                if stdin {
-                    spec.streams = Streams::All;
+                if streams == Streams::All {
                     let (input, pipe) = std::io::pipe()?;
-                    streams.push(input.into());
+                    ends.push(input.into());
                     writer = Some(Sender::from_owned_fd(pipe.into())?);
                 }
                 Ok(Further {
-                    process: self.sandbox.shim.start(&spec, &streams).await?,
+                    process: self.sandbox.shim.start(&spec, &ends).await?,
                     stdin: writer.map(|pipe| Box::new(pipe) as _),
                     stdout: Some(Box::new(stdout)),
                     stderr: Some(Box::new(stderr)),
                     terminal: None,
                 })
             }
-            Io::Terminal => {
-                spec.streams = Streams::Terminal;
+            Streams::Terminal => {
                 spec.env.retain(|(name, _)| name != "TERM");
                 // What containerd says of every terminal.
                 spec.env.push(("TERM".to_owned(), "xterm".to_owned()));

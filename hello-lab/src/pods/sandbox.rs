@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
+use tokio::net::unix::pipe::Receiver;
 use tokio::process::Command;
 
 use crate::network::{Network, PodNetwork};
@@ -44,10 +45,9 @@ impl PodSandbox {
     pub async fn new(network: &Network, program: &Path) -> anyhow::Result<Self> {
         let network = network.add_pod().await?;
         let (own, other) = StdUnixStream::pair()?;
-        let mut command = std::process::Command::new(program);
+        let mut command = Command::new(program);
         command.arg0(shim::PROGRAM).env_clear().current_dir("/");
         command.stdin(OwnedFd::from(other)).stdout(Stdio::null());
-        let mut command = Command::from(command);
         let runtime = tokio::runtime::Handle::current();
         // It ends when its socket is closed, and then is reaped without being waited for.
         let started = network.run(|| {
@@ -125,6 +125,12 @@ impl Process {
             .and_then(<[u8]>::first_chunk)
             .map_or(0, |octets| i32::from_be_bytes(*octets))
     }
+}
+
+/// A pipe: what is read here, and what a process writes to.
+pub(super) fn pipe() -> io::Result<(Receiver, OwnedFd)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((Receiver::from_owned_fd(reader.into())?, writer.into()))
 }
 
 fn tokio_stream(socket: StdUnixStream) -> io::Result<UnixStream> {

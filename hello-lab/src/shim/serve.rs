@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::{self, IoSliceMut, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use anyhow::{Context, anyhow, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,7 +17,7 @@ use nix::unistd::{Pid, Uid, fchown};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::{START_FAILED, Spec, Streams, receive, report, terminal};
+use super::{START_FAILED, Spec, Streams, command_of, receive, report, terminal};
 
 /// A process that the lab knows.
 struct Process {
@@ -127,8 +127,8 @@ fn spawn(spec: &Spec, streams: Vec<OwnedFd>) -> anyhow::Result<(Child, OwnedFd)>
         command.stdout(end.try_clone()?).stderr(end);
         command
     } else {
-        let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
-        command.arg0(name).process_group(0).stdout(stream()?).stderr(stream()?);
+        let mut command = command_of(&program, name);
+        command.process_group(0).stdout(stream()?).stderr(stream()?);
         command.stdin(match spec.streams {
             Streams::All => Stdio::from(stream()?),
             _ => Stdio::null(),

@@ -4,12 +4,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::Context;
 use nix::unistd::{dup2_stdin, setsid};
+
+use super::command_of;
 
 /// The argument that says so.
 pub(super) const MODE: &str = "terminal";
@@ -25,7 +27,6 @@ pub(super) fn command(program: File, name: &OsStr) -> Command {
 /// Becomes the program. Returns only on failure.
 pub(super) fn run(args: &[OsString]) -> anyhow::Error {
     match prepare(args) {
-        // The open program must last until it is executed, which closes it.
         Ok((mut command, _program)) => {
             anyhow::Error::new(command.exec()).context("cannot execute the program")
         }
@@ -38,8 +39,8 @@ fn prepare(args: &[OsString]) -> anyhow::Result<(Command, File)> {
     let program = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     setsid().context("cannot start a session")?;
     take_terminal().context("cannot take the terminal")?;
-    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
-    command.arg0(name).args(args);
+    let mut command = command_of(&program, name);
+    command.args(args);
     Ok((command, program))
 }
 
