@@ -32,6 +32,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
+use anyhow::Context;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -107,14 +108,29 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 fn shim() -> anyhow::Result<()> {
     // It is executed as an open file, which has none.
     let _ = nix::sys::prctl::set_name(c"hello-lab-shim");
+    let closed = close_inherited().context("cannot close what the lab's caller has open");
     let control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let prepared = enter::prepare();
+    let prepared = closed.and_then(|()| enter::prepare());
     match receive(&control) {
         // What fails is for the first process to tell, where somebody looks.
         Ok(pod) => serve::serve(&control, &prepared.and_then(|()| enter::pod(&pod))),
         // The pod that never comes: the lab has ended.
         Err(_) => Ok(()),
     }
+}
+
+/// Closes every file but the standard streams, before any is opened here: files that whoever started
+/// the lab had open would reach the pod's processes, which could write to them past read-only mounts.
+fn close_inherited() -> io::Result<()> {
+    let number = |file: std::fs::DirEntry| file.file_name().to_str()?.parse::<i32>().ok();
+    let open = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|file| file.map(number).transpose())
+        .collect::<Result<Vec<_>, _>>()?;
+    for file in open.into_iter().filter(|file| *file > 2) {
+        // The folder itself was among them, and is closed.
+        let _ = nix::unistd::close(file);
+    }
+    Ok(())
 }
 
 /// Executes `program` under `name`. It must be open until then, and is closed by that.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use end_to_end::typist::Typist;
-use end_to_end::{As, Lab, descendants, run, status_field, users, wait_for};
+use end_to_end::{As, Lab, command_as, descendants, program, run, status_field, users, wait_for};
 
 const CLIENT: &str = "exec deploy/hello-client-blocked";
 
@@ -100,6 +100,24 @@ fn a_shim_has_the_privileges_that_it_needs_and_no_others() {
         }
         assert_eq!(status_field(shim, "NoNewPrivs"), "1");
         lab.end();
+    }
+}
+
+#[test]
+fn files_that_the_labs_caller_has_open_do_not_reach_its_containers() {
+    for user in users() {
+        let (mut command, _home) = command_as(user, "sh");
+        let script = format!(
+            "exec 9>>\"$HOME/open-elsewhere\"
+            exec {} run -- sh -ec '
+                kubectl apply -f manifests/hello-app >&2
+                kubectl wait --for=condition=Available deployment --all --timeout=30s >&2
+                kubectl {CLIENT} -- ls -l /proc/self/fd'",
+            program("hello-lab").display(),
+        );
+        let said = run(command.args(["-c", &script]), "").ok();
+        assert!(said.contains(" 1 -> pipe:"), "{said}");
+        assert!(!said.contains("open-elsewhere"), "{said}");
     }
 }
 
