@@ -16,6 +16,7 @@ use crate::api::serve::Listener;
 use crate::api::{Api, KUBERNETES_VERSION, router};
 use crate::args::{Denied, Established, Settings, Stage};
 use crate::network::Network;
+use crate::network::services::ServiceTable;
 use crate::pods::exec::Containers;
 use crate::pods::images::Images;
 use crate::pods::logs::Logs;
@@ -48,10 +49,9 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     // The DNS is a pod like any other to the policies.
     let dns_network = network.add_pod().await?;
     let dns_pod = system::create_dns(&store, &dns_network)?;
-    enforcer
-        .add(dns_pod.uid(), dns_pod.namespace(), dns_pod.name(), dns_network.namespace())
-        .await?;
-    proxy.add(dns_pod.uid(), dns_network.namespace()).await?;
+    let filter = enforcer.prepare(dns_network.namespace()).await?;
+    enforcer.add(dns_pod.uid(), dns_pod.namespace(), dns_pod.name(), filter).await?;
+    proxy.add(dns_pod.uid(), ServiceTable::open(dns_network.namespace())?).await?;
     let _dns = dns::serve(store.clone(), &dns_network).context("cannot start the DNS")?;
 
     let program = std::env::current_exe().context("cannot find this program")?;
@@ -63,8 +63,8 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     let mut images = Images::of_workspace(programs);
     images.pull(&stage.settings.image, &memory.join("images"))?;
     let (logs, containers) = (Logs::default(), Containers::default());
-    let spares =
-        Spares::new(network.clone(), Path::new(&format!("/proc/self/fd/{}", shim.as_raw_fd())));
+    let shim_path = format!("/proc/self/fd/{}", shim.as_raw_fd());
+    let spares = Spares::new(network.clone(), enforcer.clone(), Path::new(&shim_path));
     let surroundings = Surroundings {
         store: store.clone(),
         spares: spares.clone(),

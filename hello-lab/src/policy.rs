@@ -1,17 +1,21 @@
 //! Keeps every pod's filter as the store's policies say, as netpol decides them.
 
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use anyhow::{Context, anyhow};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol::cluster::{Cluster, Pod};
-use netpol::compile::{Behaviour, PodFilter, compile};
-use netpol::kernel::Firewall;
+use netpol::compile::{Behaviour, Filter, PodFilter, compile};
+use netpol::kernel::{Firewall, KernelError};
 
 use crate::by_pod::ByPod;
 use crate::network::{NODE, NODE_V6};
 use crate::store::{Kind, Store};
+
+/// The node's addresses, to which no policy applies.
+const NODES: [IpAddr; 2] = [IpAddr::V4(NODE), IpAddr::V6(NODE_V6)];
 
 /// What a filter depends on.
 const KINDS: [Kind; 3] = [Kind::Namespace, Kind::Pod, Kind::NetworkPolicy];
@@ -31,9 +35,10 @@ struct Registered {
 }
 
 /// The filter of one pod, and what it holds.
-struct FilterTable {
+pub struct FilterTable {
     firewall: Firewall,
-    filter: Option<PodFilter>,
+    filter: PodFilter,
+    /// That of the store which it was written from; 0 before it is the pod's own.
     version: u64,
 }
 
@@ -50,26 +55,36 @@ impl Enforcer {
         Self { store, behaviour, pods: ByPod::default() }
     }
 
-    /// Takes on the pod `uid`, whose network namespace `network` is an open file of. Its filter is
-    /// in force when this returns, and those of the others know of it.
+    /// The filter of a pod to come, whose network namespace `network` is an open file of: that of one
+    /// that no policy isolates.
+    pub async fn prepare(&self, network: BorrowedFd<'_>) -> Result<FilterTable, KernelError> {
+        let firewall = Firewall::open(network)?;
+        let filter = PodFilter {
+            ingress: Filter::Open,
+            egress: Filter::Open,
+            nodes: NODES.to_vec(),
+            behaviour: self.behaviour,
+        };
+        firewall.replace(&filter).await?;
+        Ok(FilterTable { firewall, filter, version: 0 })
+    }
+
+    /// Takes on the pod `uid`, whose filter `table` is. It is in force when this returns, and those of
+    /// the others know of the pod.
     pub async fn add(
         &self,
         uid: &str,
         namespace: &str,
         name: &str,
-        network: BorrowedFd<'_>,
+        table: FilterTable,
     ) -> anyhow::Result<()> {
-        let firewall = Firewall::open(network)?;
-        let registered = Registered {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            table: FilterTable { firewall, filter: None, version: 0 }.into(),
-        };
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        let registered = Registered { namespace, name, table: table.into() };
         let pod = self.pods.insert(uid, registered);
         let snapshot = self.snapshot();
         let mut own = self.write(&pod, &snapshot).await;
-        if own.is_ok() && pod.table.lock().await.filter.is_none() {
-            own = Err(anyhow!("pod {namespace}/{name} has been deleted"));
+        if own.is_ok() && pod.table.lock().await.version == 0 {
+            own = Err(anyhow!("pod {}/{} has been deleted", pod.namespace, pod.name));
         }
         if own.is_ok() {
             self.write_all(&snapshot).await;
@@ -117,11 +132,11 @@ impl Enforcer {
         }
         let cluster = &snapshot.cluster;
         let Some(known) = cluster.pod(&pod.namespace, &pod.name) else { return Ok(()) };
-        let filter = compile(cluster, known, &[NODE.into(), NODE_V6.into()], self.behaviour);
-        if table.filter.as_ref() != Some(&filter) {
+        let filter = compile(cluster, known, &NODES, self.behaviour);
+        if table.filter != filter {
             let replaced = table.firewall.replace(&filter).await;
             replaced.with_context(|| format!("pod {}/{}", pod.namespace, pod.name))?;
-            table.filter = Some(filter);
+            table.filter = filter;
         }
         table.version = snapshot.version;
         Ok(())

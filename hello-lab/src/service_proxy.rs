@@ -1,7 +1,6 @@
 //! Keeps every pod's table of Service addresses as the store says: what kube-proxy does on a node.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as core;
@@ -51,10 +50,8 @@ impl ServiceProxy {
         Self { store, pods: ByPod::default() }
     }
 
-    /// Takes on the pod `uid`, whose network namespace `network` is an open file of. It finds
-    /// Services when this returns.
-    pub async fn add(&self, uid: &str, network: BorrowedFd<'_>) -> Result<(), NetworkError> {
-        let table = ServiceTable::open(network)?;
+    /// Takes on the pod `uid`, whose `table` is. It finds Services when this returns.
+    pub async fn add(&self, uid: &str, table: ServiceTable) -> Result<(), NetworkError> {
         let pod = self.pods.insert(uid, Written { table, ports: None, version: 0 }.into());
         let written = write(&pod, &self.snapshot()).await;
         if written.is_err() {

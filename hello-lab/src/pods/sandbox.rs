@@ -18,8 +18,18 @@ use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::Command;
 
+use crate::network::services::ServiceTable;
 use crate::network::{Network, PodNetwork};
+use crate::policy::{Enforcer, FilterTable};
 use crate::shim::{self, Pod, Spec};
+
+/// The tables of a pod's network, for those who keep them as the store says.
+pub struct Tables {
+    /// Its filter.
+    pub filter: FilterTable,
+    /// Its Services.
+    pub services: ServiceTable,
+}
 
 /// What a pod has before it has containers. Its processes end when it is dropped.
 pub struct PodSandbox {
@@ -41,9 +51,16 @@ pub struct Process {
 }
 
 impl PodSandbox {
-    /// Makes a network in `network`, and starts a shim there, which is `program`.
-    pub async fn new(network: &Network, program: &Path) -> anyhow::Result<Self> {
+    /// Makes a network in `network`, with a filter of `enforcer`, and starts a shim there, which is
+    /// `program`.
+    pub async fn new(
+        network: &Network,
+        enforcer: &Enforcer,
+        program: &Path,
+    ) -> anyhow::Result<(Self, Tables)> {
         let network = network.add_pod().await?;
+        let filter = enforcer.prepare(network.namespace()).await?;
+        let tables = Tables { filter, services: ServiceTable::open(network.namespace())? };
         let (own, other) = StdUnixStream::pair()?;
         let mut command = Command::new(program);
         command.arg0(shim::PROGRAM).env_clear().current_dir("/");
@@ -55,7 +72,7 @@ impl PodSandbox {
             command.spawn().map(drop)
         });
         started.and_then(|started| started).context("cannot start a shim")?;
-        Ok(Self { network, shim: Shim(tokio_stream(own)?) })
+        Ok((Self { network, shim: Shim(tokio_stream(own)?) }, tables))
     }
 }
 

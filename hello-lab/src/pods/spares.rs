@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::sandbox::PodSandbox;
+use super::sandbox::{PodSandbox, Tables};
 use crate::network::Network;
+use crate::policy::Enforcer;
 
 /// How many are kept: the pods of a small application.
 const KEPT: usize = 10;
@@ -20,6 +21,7 @@ const QUIET: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct Spares {
     network: Network,
+    enforcer: Enforcer,
     /// The program of their shims.
     shim: Arc<Path>,
     shelf: Arc<Mutex<Shelf>>,
@@ -28,20 +30,21 @@ pub struct Spares {
 
 struct Shelf {
     /// The one that was made first is taken first: it has the lowest address.
-    ready: VecDeque<PodSandbox>,
+    ready: VecDeque<(PodSandbox, Tables)>,
     last_taken: Instant,
 }
 
 impl Spares {
-    /// None yet, in `network`, with shims that are the program `shim`.
+    /// None yet, in `network`, with filters of `enforcer` and shims that are the program `shim`.
     #[must_use]
-    pub fn new(network: Network, shim: &Path) -> Self {
+    pub fn new(network: Network, enforcer: Enforcer, shim: &Path) -> Self {
         let shelf = Shelf { ready: VecDeque::new(), last_taken: Instant::now() };
-        Self { network, shim: shim.into(), shelf: Arc::new(shelf.into()), taken: Arc::default() }
+        let (shelf, taken) = (Arc::new(shelf.into()), Arc::default());
+        Self { network, enforcer, shim: shim.into(), shelf, taken }
     }
 
     /// A sandbox that nobody has: one that is ready, or else a new one.
-    pub async fn take(&self) -> anyhow::Result<PodSandbox> {
+    pub async fn take(&self) -> anyhow::Result<(PodSandbox, Tables)> {
         let ready = {
             let mut shelf = self.shelf();
             shelf.last_taken = Instant::now();
@@ -74,8 +77,8 @@ impl Spares {
         }
     }
 
-    async fn make(&self) -> anyhow::Result<PodSandbox> {
-        PodSandbox::new(&self.network, &self.shim).await
+    async fn make(&self) -> anyhow::Result<(PodSandbox, Tables)> {
+        PodSandbox::new(&self.network, &self.enforcer, &self.shim).await
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

@@ -159,15 +159,19 @@ impl Running {
 
     async fn set_up(&self) -> anyhow::Result<PodSandbox> {
         let Surroundings { spares, enforcer, proxy, .. } = &self.surroundings;
-        let mut sandbox = spares.take().await?;
+        let (mut sandbox, tables) = spares.take().await?;
         let PodSandbox { network, shim } = &mut sandbox;
         self.write_files(network)?;
         shim.enter(&self.for_shim()).await?;
         // The others' policies must know the addresses before the pod uses them.
         self.update(|status| status.addresses = network.addresses());
         let (uid, namespace, name) = (self.pod.uid(), self.pod.namespace(), self.pod.name());
-        enforcer.add(uid, namespace, name, network.namespace()).await?;
-        proxy.add(uid, network.namespace()).await?;
+        let (filter, services) = tokio::join!(
+            enforcer.add(uid, namespace, name, tables.filter),
+            proxy.add(uid, tables.services),
+        );
+        filter?;
+        services?;
         Ok(sandbox)
     }
 
