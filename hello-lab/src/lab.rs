@@ -2,8 +2,6 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsRawFd;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -63,8 +61,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     let mut images = Images::of_workspace(programs);
     images.pull(&stage.settings.image, &memory.join("images"))?;
     let (logs, containers) = (Logs::default(), Containers::default());
-    let shim_path = format!("/proc/self/fd/{}", shim.as_raw_fd());
-    let spares = Spares::new(network.clone(), enforcer.clone(), Path::new(&shim_path));
+    let spares = Spares::new(network.clone(), enforcer.clone(), shim);
     let surroundings = Surroundings {
         store: store.clone(),
         spares: spares.clone(),

@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol::cluster::{Cluster, Pod};
-use netpol::compile::{Behaviour, Filter, PodFilter, compile};
+use netpol::compile::{Behaviour, PodFilter, compile};
 use netpol::kernel::{Firewall, KernelError};
 
 use crate::by_pod::ByPod;
@@ -59,12 +59,7 @@ impl Enforcer {
     /// that no policy isolates.
     pub async fn prepare(&self, network: BorrowedFd<'_>) -> Result<FilterTable, KernelError> {
         let firewall = Firewall::open(network)?;
-        let filter = PodFilter {
-            ingress: Filter::Open,
-            egress: Filter::Open,
-            nodes: NODES.to_vec(),
-            behaviour: self.behaviour,
-        };
+        let filter = PodFilter::open(&NODES, self.behaviour);
         firewall.replace(&filter).await?;
         Ok(FilterTable { firewall, filter, version: 0 })
     }

@@ -45,6 +45,9 @@ pub const START_FAILED: u8 = 125;
 /// The longest message that is believed: more than the kernel takes for arguments and environment.
 const LONGEST: u32 = 16 << 20;
 
+/// The most open files that come with a message: a process's socket and its three streams.
+pub(crate) const MOST_FILES: usize = 4;
+
 /// What a pod's processes have in common.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Pod {
@@ -134,7 +137,7 @@ fn close_inherited() -> io::Result<()> {
 }
 
 /// Executes `program` under `name`. It must be open until then, and is closed by that.
-fn command_of(program: &File, name: &OsStr) -> Command {
+pub(crate) fn command_of(program: &File, name: &OsStr) -> Command {
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
     command.arg0(name);
     command

@@ -23,6 +23,14 @@ pub struct PodFilter {
     pub behaviour: Behaviour,
 }
 
+impl PodFilter {
+    /// That of a pod on the node with the addresses `nodes` which no policy isolates.
+    #[must_use]
+    pub fn open(nodes: &[IpAddr], behaviour: Behaviour) -> Self {
+        Self { ingress: Filter::Open, egress: Filter::Open, nodes: nodes.to_vec(), behaviour }
+    }
+}
+
 /// What the API leaves to the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Behaviour {

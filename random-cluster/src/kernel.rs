@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use hello_lab::network::{NODE, NODE_V6, Network, PodNetwork};
 use netpol::cluster::Cluster;
-use netpol::compile::{Behaviour, Filter, PodFilter, compile};
+use netpol::compile::{Behaviour, PodFilter, compile};
 use netpol::evaluate::{Connection, evaluate};
 use netpol::isolation::Party;
 use netpol::kernel::Firewall;
@@ -96,7 +96,7 @@ impl Kernel {
             }
             let firewall = Firewall::open(place.namespace())?;
             // From now on connection tracking knows who opened what.
-            firewall.replace(&open()).await?;
+            firewall.replace(&PodFilter::open(&[], Behaviour::default())).await?;
             places.push((place, firewall));
         }
         Ok(Self { network, places })
@@ -128,7 +128,7 @@ impl Kernel {
             let nodes = [NODE.into(), NODE_V6.into()];
             let filter = match pod(&cluster, small, index) {
                 Some(pod) => compile(&cluster, pod, &nodes, Behaviour::default()),
-                None => open(),
+                None => PodFilter::open(&[], Behaviour::default()),
             };
             firewall.replace(&filter).await?;
         }
@@ -250,15 +250,6 @@ fn pod<'a>(
 ) -> Option<&'a netpol::cluster::Pod> {
     let namespace = crate::small::NAMESPACES[small.pods.get(place)?.namespace];
     cluster.pod(namespace, &pod_name(place))
-}
-
-fn open() -> PodFilter {
-    PodFilter {
-        ingress: Filter::Open,
-        egress: Filter::Open,
-        nodes: Vec::new(),
-        behaviour: Behaviour::default(),
-    }
 }
 
 /// Becomes root of a user namespace, if the kernel asks for it. Called while there is one thread.

@@ -1,12 +1,13 @@
 //! What a pod has before it has containers, as the kubelet calls it: its network, and the shim that
 //! starts its processes there.
 
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
 use anyhow::Context;
@@ -51,19 +52,19 @@ pub struct Process {
 }
 
 impl PodSandbox {
-    /// Makes a network in `network`, with a filter of `enforcer`, and starts a shim there, which is
-    /// `program`.
+    /// Makes a network in `network`, with a filter of `enforcer`, and starts a shim there, of
+    /// the open file `program`.
     pub async fn new(
         network: &Network,
         enforcer: &Enforcer,
-        program: &Path,
+        program: &File,
     ) -> anyhow::Result<(Self, Tables)> {
         let network = network.add_pod().await?;
         let filter = enforcer.prepare(network.namespace()).await?;
         let tables = Tables { filter, services: ServiceTable::open(network.namespace())? };
         let (own, other) = StdUnixStream::pair()?;
-        let mut command = Command::new(program);
-        command.arg0(shim::PROGRAM).env_clear().current_dir("/");
+        let mut command = Command::from(shim::command_of(program, OsStr::new(shim::PROGRAM)));
+        command.env_clear().current_dir("/");
         command.stdin(OwnedFd::from(other)).stdout(Stdio::null());
         let runtime = tokio::runtime::Handle::current();
         // It ends when its socket is closed, and then is reaped without being waited for.
@@ -157,7 +158,7 @@ fn tokio_stream(socket: StdUnixStream) -> io::Result<UnixStream> {
 
 /// Passes open files on, with one octet.
 fn pass(socket: &UnixStream, files: &[BorrowedFd]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(shim::MOST_FILES))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(files)) {
         return Err(io::ErrorKind::InvalidInput.into());

@@ -2,7 +2,7 @@
 //! the more so while it is taking down those of pods that are gone.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ pub struct Spares {
     network: Network,
     enforcer: Enforcer,
     /// The program of their shims.
-    shim: Arc<Path>,
+    shim: Arc<File>,
     shelf: Arc<Mutex<Shelf>>,
     taken: Arc<Notify>,
 }
@@ -35,12 +35,12 @@ struct Shelf {
 }
 
 impl Spares {
-    /// None yet, in `network`, with filters of `enforcer` and shims that are the program `shim`.
+    /// None yet, in `network`, with filters of `enforcer` and shims of the program that `shim` is.
     #[must_use]
-    pub fn new(network: Network, enforcer: Enforcer, shim: &Path) -> Self {
+    pub fn new(network: Network, enforcer: Enforcer, shim: File) -> Self {
         let shelf = Shelf { ready: VecDeque::new(), last_taken: Instant::now() };
         let (shelf, taken) = (Arc::new(shelf.into()), Arc::default());
-        Self { network, enforcer, shim: shim.into(), shelf, taken }
+        Self { network, enforcer, shim: Arc::new(shim), shelf, taken }
     }
 
     /// A sandbox that nobody has: one that is ready, or else a new one.

@@ -9,15 +9,14 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{Pid, Uid, fchown};
+use nix::unistd::{Uid, fchown};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use super::{START_FAILED, Spec, Streams, command_of, receive, report, terminal};
+use super::{MOST_FILES, START_FAILED, Spec, Streams, command_of, receive, report, terminal};
 
 /// A process that the lab knows.
 struct Process {
@@ -72,7 +71,7 @@ fn wait(control: &UnixStream, processes: &[Process]) -> nix::Result<(bool, Vec<(
 
 /// The open files of the lab's next message; none when it has closed its end.
 fn files(control: &UnixStream) -> io::Result<Option<Vec<OwnedFd>>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut octet = [0];
     let octets = &mut [IoSliceMut::new(&mut octet)];
@@ -141,9 +140,7 @@ fn spawn(spec: &Spec, streams: Vec<OwnedFd>) -> anyhow::Result<(Child, OwnedFd)>
         command.uid(user).gid(group);
     }
     let child = command.spawn().context("cannot execute the program")?;
-    let Some(pid) = rustix::process::Pid::from_raw(i32::try_from(child.id())?) else {
-        bail!("the process has no number");
-    };
+    let pid = Pid::from_child(&child);
     let end = pidfd_open(pid, PidfdFlags::empty()).context("cannot open the process")?;
     Ok((child, end))
 }
@@ -168,9 +165,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         if self.end.is_some() {
             // With it all that it started: it leads a group of its own.
-            if let Ok(pid) = i32::try_from(self.child.id()) {
-                let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-            }
+            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
             let _ = self.child.kill();
         }
         let _ = self.child.wait();
