@@ -1,81 +1,36 @@
-//! The Kubernetes API that kubectl speaks, over the store.
+//! The Kubernetes API that kubectl speaks, over the store: one file a verb.
 
+mod answer;
 mod body;
+pub mod call;
+mod create;
 mod delete;
 mod discovery;
 pub mod error;
 mod exec;
+mod fields;
 mod log;
+mod path;
 mod read;
+mod scale;
 mod selectors;
 pub mod serve;
 mod strategic;
 mod table;
-mod target;
-mod write;
-
-use std::collections::HashMap;
-use std::sync::Arc;
+mod update;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Query, Request, State};
-use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
 
+use self::answer::json_response;
+use self::call::{Api, Call};
 use self::error::ApiError;
-use self::target::Target;
-use crate::pods::exec::Containers;
-use crate::pods::logs::Logs;
-use crate::store::{Kind, Object, Store};
-
-/// The version of Kubernetes whose API this is a part of.
-pub const KUBERNETES_VERSION: &str = "v1.34.0";
-
-/// What requests are answered from.
-#[derive(Clone)]
-pub struct Api {
-    /// The objects.
-    pub store: Store,
-    /// What containers wrote.
-    pub logs: Logs,
-    /// The containers that run.
-    pub containers: Containers,
-    /// What a client must show: `Authorization: Bearer TOKEN`.
-    pub token: Arc<str>,
-}
-
-/// A request's query, by name. Kubernetes gives no parameter twice but for exec.
-type Parameters = HashMap<String, String>;
-
-/// One request about objects, read as far as all methods need it.
-struct Call {
-    target: Target,
-    parameters: Parameters,
-    headers: HeaderMap,
-}
-
-impl Call {
-    fn parameter(&self, name: &str) -> &str {
-        self.parameters.get(name).map_or("", String::as_str)
-    }
-
-    fn flag(&self, name: &str) -> bool {
-        matches!(self.parameter(name), "true" | "1")
-    }
-
-    fn is_dry_run(&self) -> bool {
-        self.parameter("dryRun") == "All"
-    }
-
-    /// Whether the client asked for a Table.
-    fn wants_table(&self) -> bool {
-        let accept = self.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
-        accept.is_some_and(|accept| accept.contains("as=Table"))
-    }
-}
+use self::path::Target;
+use crate::objects::Kind;
+use crate::objects::names::KUBERNETES_VERSION;
 
 /// The application.
 pub fn router(api: Api) -> Router {
@@ -127,13 +82,13 @@ async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
         {
             log::read(api, &call, name)
         }
-        (&Method::POST, None, None) => write::create(api, &call, &body),
-        (&Method::PUT, Some(name), None) => write::replace(api, &call, name, &body),
-        (&Method::PATCH, Some(name), None) => write::patch(api, &call, name, &body),
+        (&Method::POST, None, None) => create::create(api, &call, &body),
+        (&Method::PUT, Some(name), None) => update::replace(api, &call, name, &body),
+        (&Method::PATCH, Some(name), None) => update::patch(api, &call, name, &body),
         (&Method::DELETE, Some(name), None) => delete::one(api, &call, name, &body),
         (&Method::DELETE, None, None) => delete::many(api, &call, &body),
         (method, Some(name), Some("scale")) if kind.resource().subresources.contains(&"scale") => {
-            write::scale(api, &call, name, method, &body)
+            scale::scale(api, &call, name, method, &body)
         }
         (_, _, None) => Err(ApiError::MethodNotAllowed),
         _ => Err(ApiError::NoSuchPath),
@@ -163,16 +118,4 @@ fn not_in_the_lab(path: &str) -> Option<&'static str> {
         "eviction" => Some("eviction"),
         _ => None,
     }
-}
-
-/// An object as clients see it.
-fn present(object: &Object) -> Value {
-    let mut value = object.value().clone();
-    value["apiVersion"] = object.kind().api_version().into();
-    value["kind"] = object.kind().resource().kind.into();
-    value
-}
-
-fn json_response(code: StatusCode, value: &Value) -> Response {
-    (code, [(CONTENT_TYPE, "application/json")], Body::from(value.to_string())).into_response()
 }

@@ -9,11 +9,10 @@ mod garbage;
 mod namespace;
 mod replica_set;
 
-pub use self::replica_set::random_suffix;
 #[cfg(test)]
 mod tests;
 
-use crate::store::{Kind, Store};
+use crate::objects::{Kind, Store};
 
 /// Runs every controller, for ever.
 pub async fn run(store: Store) {

@@ -1,4 +1,4 @@
-//! The lab: every room together. Runs within the namespaces of [`crate::sandbox`].
+//! The lab: every room together. Runs within the namespaces of [`crate::stages`].
 
 use std::fs::File;
 use std::io::Write;
@@ -10,22 +10,26 @@ use base64::prelude::BASE64_STANDARD;
 use netpol::compile::{self, Behaviour};
 use nix::mount::MsFlags;
 
+use crate::api::call::Api;
+use crate::api::router;
 use crate::api::serve::Listener;
-use crate::api::{Api, KUBERNETES_VERSION, router};
 use crate::args::{Denied, Established, Settings, Stage};
-use crate::network::Network;
-use crate::network::services::ServiceTable;
-use crate::pods::exec::Containers;
-use crate::pods::images::Images;
-use crate::pods::logs::Logs;
-use crate::pods::spares::Spares;
-use crate::pods::{self, Surroundings};
-use crate::policy::Enforcer;
+use crate::kubelet;
+use crate::kubelet::exec::Containers;
+use crate::kubelet::images::Images;
+use crate::kubelet::logs::Logs;
+use crate::kubelet::pod::Surroundings;
+use crate::kubelet::sandbox_pool::SandboxPool;
+use crate::mounts::mount_in_memory;
+use crate::node::dns;
+use crate::node::network::Network;
+use crate::node::network::services::ServiceTable;
+use crate::node::policy_enforcer::Enforcer;
+use crate::node::service_proxy::ServiceProxy;
+use crate::objects::Store;
+use crate::objects::names::KUBERNETES_VERSION;
 use crate::runtime_folder::RuntimeFolder;
-use crate::sandbox::mount_in_memory;
-use crate::service_proxy::ServiceProxy;
-use crate::store::Store;
-use crate::{controllers, dns, shim, system};
+use crate::{bootstrap, controllers, shim};
 
 /// Runs a lab, for ever. When it is ready, a line is written to `ready`.
 pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
@@ -39,14 +43,14 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     mount_in_memory(&shared_memory, MsFlags::MS_NOEXEC, "mode=755,size=64m")?;
 
     let store = Store::default();
-    system::create(&store, KUBERNETES_VERSION, listener.certificate_pem())?;
+    bootstrap::create(&store, KUBERNETES_VERSION, listener.certificate_pem())?;
     let network = Network::new().await?;
     let enforcer = Enforcer::new(store.clone(), behaviour(&stage.settings));
     let proxy = ServiceProxy::new(store.clone());
 
     // The DNS is a pod like any other to the policies.
     let dns_network = network.add_pod().await?;
-    let dns_pod = system::create_dns(&store, &dns_network)?;
+    let dns_pod = bootstrap::create_dns(&store, &dns_network.addresses())?;
     let filter = enforcer.prepare(dns_network.namespace()).await?;
     enforcer.add(dns_pod.uid(), dns_pod.namespace(), dns_pod.name(), filter).await?;
     proxy.add(dns_pod.uid(), ServiceTable::open(dns_network.namespace())?).await?;
@@ -61,10 +65,10 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     let mut images = Images::of_workspace(programs);
     images.pull(&stage.settings.image, &memory.join("images"))?;
     let (logs, containers) = (Logs::default(), Containers::default());
-    let spares = Spares::new(network.clone(), enforcer.clone(), shim);
+    let sandboxes = SandboxPool::new(network.clone(), enforcer.clone(), shim);
     let surroundings = Surroundings {
         store: store.clone(),
-        spares: spares.clone(),
+        sandboxes: sandboxes.clone(),
         network,
         enforcer: enforcer.clone(),
         proxy: proxy.clone(),
@@ -85,8 +89,8 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     tokio::spawn(controllers::run(store));
     tokio::spawn(enforcer.follow());
     tokio::spawn(proxy.follow());
-    tokio::spawn(pods::run(surroundings));
-    tokio::spawn(spares.keep());
+    tokio::spawn(kubelet::run(surroundings));
+    tokio::spawn(sandboxes.keep());
     writeln!(ready, "ready").context("cannot tell that the lab is ready")?;
     ready.flush()?;
     listener.serve(router(api)).await;

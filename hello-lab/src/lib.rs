@@ -3,40 +3,45 @@
 //!
 //! # Layout
 //!
-//! - [`store`]: the objects, their versions and watches; the one source of truth.
-//! - [`api`]: the Kubernetes API that kubectl speaks, over TLS on 127.0.0.1.
-//! - [`defaults`], [`validation`], [`deletion`]: the rules of that API.
+//! From the top down: a room uses those below it and none above. (`tests/tests/architecture.rs` holds
+//! this order, and that of the modules in each room's own list.)
+//!
+//! - [`cli`]: what a person at a terminal does: `up`, `run`, `status`, `down`.
+//! - [`lab`]: every room together, for as long as all of them work.
+//! - [`bootstrap`]: the objects that every cluster has from its start.
+//! - [`api`]: the Kubernetes API that kubectl speaks, over TLS on 127.0.0.1: one file a verb.
 //! - [`controllers`]: Deployments to ReplicaSets to Pods, Services to EndpointSlices,
 //!   namespaces, garbage.
-//! - [`pods`]: processes, probes, restarts, logs: what a kubelet does.
-//! - [`network`]: namespaces, bridge, addresses, Service addresses.
-//! - [`dns`]: names of Services.
-//! - [`policy`]: asks netpol what the policies mean and has every pod's filter so.
-//! - [`service_proxy`]: has every pod find the Services: what kube-proxy does.
-//! - [`by_pod`]: what those two keep for each pod.
-//! - [`system`], [`events`]: objects that every cluster has, and what happened to them.
-//! - [`lab`]: all of these together.
-//! - [`sandbox`]: the namespaces in which a lab runs, and in which nothing outlives it.
-//! - [`shim`]: what is between the lab and the processes of a pod.
-//! - [`runtime_folder`], [`commands`], [`args`]: what a person at a terminal sees of it.
+//! - [`kubelet`]: the pods' processes: sandboxes, containers, probes, restarts, logs.
+//! - [`node`]: their network: addresses and devices, policies, Services, names.
+//! - [`objects`]: the store, the one source of truth, and the rules of its kinds. The four above
+//!   tell each other of changes here alone.
+//! - [`shim`]: the process between the lab and the processes of a pod.
+//! - [`stages`]: the processes and namespaces in which a lab runs, and which nothing outlives.
+//! - [`mounts`], [`runtime_folder`], [`args`]: file systems in memory, the lab's folder, the command line.
+
+pub mod cli;
+
+pub mod lab;
+
+pub mod bootstrap;
 
 pub mod api;
-pub mod args;
-pub mod by_pod;
-pub mod commands;
+
 pub mod controllers;
-pub mod defaults;
-pub mod deletion;
-pub mod dns;
-pub mod events;
-pub mod lab;
-pub mod network;
-pub mod pods;
-pub mod policy;
-pub mod runtime_folder;
-pub mod sandbox;
-pub mod service_proxy;
+
+pub mod kubelet;
+
+pub mod node;
+
+pub mod objects;
+
 pub mod shim;
-pub mod store;
-pub mod system;
-pub mod validation;
+
+pub mod stages;
+
+pub mod mounts;
+
+pub mod runtime_folder;
+
+pub mod args;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use hello_lab::args::{Cli, Command};
-use hello_lab::{commands, lab, sandbox};
+use hello_lab::{cli, lab, stages};
 use tracing_subscriber::filter::LevelFilter;
 
 /// More than processors: who makes a namespace or starts a process waits for the kernel, and so for
@@ -30,20 +30,20 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Up { lab, detach: true, .. } => commands::up_detached(&lab),
+        Command::Up { lab, detach: true, .. } => cli::up_detached(&lab),
         Command::Up { lab, detached, .. } => {
             if detached {
                 nix::unistd::setsid().context("cannot start a session")?;
             }
-            keeper_runtime()?.block_on(commands::up(&lab, detached))
+            keeper_runtime()?.block_on(cli::up(&lab, detached))
         }
         Command::Run { settings, command } => {
-            keeper_runtime()?.block_on(commands::run(&settings, &command))
+            keeper_runtime()?.block_on(cli::run(&settings, &command))
         }
-        Command::Status => Ok(commands::status()),
-        Command::Down { name } => commands::down(&name),
-        Command::Launch(stage) => sandbox::launch(stage),
-        Command::Init(stage) => sandbox::init(&stage),
+        Command::Status => Ok(cli::status()),
+        Command::Down { name } => cli::down(&name),
+        Command::Launch(stage) => stages::launch(stage),
+        Command::Init(stage) => stages::init(&stage),
         Command::Lab(stage) => {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(LAB_THREADS)

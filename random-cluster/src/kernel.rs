@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
-use hello_lab::network::{NODE, NODE_V6, Network, PodNetwork};
+use hello_lab::node::network::{NODE, NODE_V6, Network, PodNetwork};
 use netpol::cluster::Cluster;
 use netpol::compile::{Behaviour, PodFilter, compile};
 use netpol::evaluate::{Connection, evaluate};

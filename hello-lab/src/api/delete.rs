@@ -4,11 +4,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use super::answer::json_response;
+use super::call::{Api, Call};
 use super::error::ApiError;
-use super::write::remove;
-use super::{Api, Call, body, json_response, present, read};
-use crate::deletion;
-use crate::store::{Kind, Object, Store, StoreError, now};
+use super::{body, read};
+use crate::objects::deletion;
+use crate::objects::meta::now;
+use crate::objects::object::remove;
+use crate::objects::{Kind, Object, Store, StoreError};
 
 pub(super) fn one(api: &Api, call: &Call, name: &str, body: &[u8]) -> Result<Response, ApiError> {
     let options = delete_options(call, body)?;
@@ -24,7 +27,7 @@ pub(super) fn one(api: &Api, call: &Call, name: &str, body: &[u8]) -> Result<Res
     }
     if matches!(object.kind(), Kind::Pod | Kind::Namespace) {
         let left = api.store.get(&key).unwrap_or(object);
-        return Ok(json_response(StatusCode::OK, &present(&left)));
+        return Ok(json_response(StatusCode::OK, &left.presented()));
     }
     let resource = object.kind().resource();
     let status = json!({
@@ -59,7 +62,7 @@ pub(super) fn many(api: &Api, call: &Call, body: &[u8]) -> Result<Response, ApiE
         "kind": format!("{}List", kind.resource().kind),
         "apiVersion": kind.api_version(),
         "metadata": {"resourceVersion": version.to_string()},
-        "items": objects.iter().map(|object| present(object)).collect::<Vec<_>>(),
+        "items": objects.iter().map(|object| object.presented()).collect::<Vec<_>>(),
     });
     Ok(json_response(StatusCode::OK, &list))
 }

@@ -6,7 +6,8 @@ use axum::response::{IntoResponse, Response};
 use netpol::field_error::FieldError;
 use serde_json::{Value, json};
 
-use crate::store::{Key, Kind, StoreError};
+use crate::objects::admission::AdmissionError;
+use crate::objects::{Key, Kind, StoreError};
 
 /// Why a request was refused.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -14,6 +15,9 @@ pub enum ApiError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The object is not admitted.
+    #[error(transparent)]
+    Admission(AdmissionError),
     /// The object breaks rules of its kind.
     #[error("{} {:?} is invalid: {}", qualified_kind(.0.kind), .0.name, list(.1))]
     Invalid(Key, Vec<FieldError>),
@@ -43,6 +47,15 @@ pub enum ApiError {
     TooLarge(usize),
 }
 
+impl From<AdmissionError> for ApiError {
+    fn from(error: AdmissionError) -> Self {
+        match error {
+            AdmissionError::Namespace(error) => error.into(),
+            other @ AdmissionError::NamespaceTerminates { .. } => Self::Admission(other),
+        }
+    }
+}
+
 impl ApiError {
     fn code(&self) -> StatusCode {
         match self {
@@ -54,7 +67,7 @@ impl ApiError {
             Self::Invalid(..) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::Admission(_) => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotInTheLab(_) => StatusCode::NOT_IMPLEMENTED,
@@ -71,7 +84,7 @@ impl ApiError {
             Self::Invalid(..) => "Invalid",
             Self::BadRequest(_) => "BadRequest",
             Self::Unauthorized => "Unauthorized",
-            Self::Forbidden(_) => "Forbidden",
+            Self::Forbidden(_) | Self::Admission(_) => "Forbidden",
             Self::MethodNotAllowed => "MethodNotAllowed",
             Self::UnsupportedMediaType(_) => "UnsupportedMediaType",
             Self::NotInTheLab(_) => "NotImplemented",

@@ -13,13 +13,14 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::call::Api;
 use super::error::ApiError;
-use super::target::Target;
-use super::{Api, log};
-use crate::pods::container::exit_code;
-use crate::pods::exec::{Container, Further};
+use super::log;
+use super::path::Target;
+use crate::kubelet::container::exit_code;
+use crate::kubelet::exec::{Container, Further};
+use crate::objects::{Key, Kind};
 use crate::shim::Streams;
-use crate::store::{Key, Kind};
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;

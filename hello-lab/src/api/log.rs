@@ -7,10 +7,10 @@ use bytes::Bytes;
 use futures_util::stream;
 use jiff::{Timestamp, ToSpan};
 
+use super::call::{Api, Call};
 use super::error::ApiError;
-use super::{Api, Call};
-use crate::pods::logs::{Line, Log};
-use crate::store::Object;
+use crate::kubelet::logs::{Line, Log};
+use crate::objects::Object;
 
 pub(super) fn read(api: &Api, call: &Call, name: &str) -> Result<Response, ApiError> {
     let pod = api.store.get(&call.key(name))?;

@@ -12,29 +12,15 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::answer::json_response;
+use super::call::{Api, Call};
 use super::error::ApiError;
 use super::selectors::Selection;
-use super::{Api, Call, json_response, present, table};
-use crate::store::{Change, Event, Key, Kind, Object, Store};
+use super::table;
+use crate::objects::{Change, Event, Kind, Object, Store};
 
 /// A watch ends after this time; clients start another.
 const LONGEST_WATCH: Duration = Duration::from_secs(3600);
-
-impl Call {
-    pub(super) fn key(&self, name: &str) -> Key {
-        let namespace = self.target.namespace.as_deref().unwrap_or_default();
-        Key::new(self.target.kind, namespace, name)
-    }
-
-    pub(super) fn selection(&self) -> Result<Selection, ApiError> {
-        Selection::parse(self.parameter("labelSelector"), self.parameter("fieldSelector"))
-            .map_err(ApiError::BadRequest)
-    }
-
-    fn wants_whole_rows(&self) -> bool {
-        self.parameter("includeObject") == "Object"
-    }
-}
 
 pub(super) fn get(api: &Api, call: &Call, name: &str) -> Result<Response, ApiError> {
     let object = api.store.get(&call.key(name))?;
@@ -42,7 +28,7 @@ pub(super) fn get(api: &Api, call: &Call, name: &str) -> Result<Response, ApiErr
         let metadata = json!({"resourceVersion": object.value()["metadata"]["resourceVersion"]});
         table::table(call.target.kind, &[&object], metadata, true, call.wants_whole_rows())
     } else {
-        present(&object)
+        object.presented()
     };
     Ok(json_response(StatusCode::OK, &shown))
 }
@@ -59,7 +45,7 @@ pub(super) fn list(api: &Api, call: &Call) -> Result<Response, ApiError> {
             "kind": format!("{}List", kind.resource().kind),
             "apiVersion": kind.api_version(),
             "metadata": metadata,
-            "items": objects.iter().map(|object| present(object)).collect::<Vec<_>>(),
+            "items": objects.iter().map(|object| object.presented()).collect::<Vec<_>>(),
         })
     };
     Ok(json_response(StatusCode::OK, &shown))
@@ -182,7 +168,7 @@ impl Watch {
             let columns = !std::mem::replace(&mut self.columns_sent, true);
             table::table(self.kind, &[object], metadata, columns, self.whole)
         } else {
-            present(object)
+            object.presented()
         };
         self.waiting.push_back(json!({"type": change, "object": shown}));
     }

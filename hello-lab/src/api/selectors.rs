@@ -3,7 +3,7 @@
 use netpol::selector::{Operator, Requirement, Selector};
 use serde_json::Value;
 
-use crate::store::Object;
+use crate::objects::Object;
 
 /// Which objects a list or a watch is about.
 #[derive(Clone, Debug, Default)]
@@ -109,7 +109,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::store::Kind;
+    use crate::objects::Kind;
 
     fn matches(labels: &str, fields: &str) -> bool {
         let object = Object::new(

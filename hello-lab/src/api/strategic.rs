@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::store::Kind;
+use crate::objects::Kind;
 
 /// Lists that are merged, by the name of their field, with the key that tells their elements
 /// apart. (From the `patchMergeKey` tags of the API's types.)

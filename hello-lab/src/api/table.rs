@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::store::{Kind, Object, seconds_since};
+use crate::objects::meta::seconds_since;
+use crate::objects::{Kind, Object};
 
 /// One column: its name, and whether it is for `-o wide` only.
 type Column = (&'static str, bool);
@@ -18,7 +19,7 @@ pub fn table(
 ) -> Value {
     let rows = objects.iter().map(|object| {
         let shown = if whole {
-            super::present(object)
+            object.presented()
         } else {
             json!({
                 "kind": "PartialObjectMetadata",

@@ -7,22 +7,19 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::replica_set::{pods_of, replicas, safe_encode};
-use crate::events::{Severity, record};
-use crate::pods::condition;
-use crate::store::{Kind, Object, Store, owner_reference};
+use super::replica_set::{pods_of, replicas};
+use crate::objects::events::{Severity, record};
 
-/// The label that tells the pods of one template from those of another.
-const HASH_LABEL: &str = "pod-template-hash";
-/// The annotation that numbers the templates.
-pub(crate) const REVISION: &str = "deployment.kubernetes.io/revision";
+use crate::objects::meta::{condition, owner_reference, safe_encode};
+use crate::objects::names::{REVISION_ANNOTATION, TEMPLATE_HASH_LABEL};
+use crate::objects::{Kind, Object, Store};
 
 pub(super) fn step(store: &Store) {
     for deployment in store.list(Kind::Deployment, None).0 {
         let hash = template_hash(&deployment.value()["spec"]["template"]);
         let sets = sets_of(store, &deployment);
         let (new, old): (Vec<_>, Vec<_>) =
-            sets.into_iter().partition(|set| set.labels().get(HASH_LABEL) == Some(&hash));
+            sets.into_iter().partition(|set| set.labels().get(TEMPLATE_HASH_LABEL) == Some(&hash));
         if deployment.value()["spec"]["paused"] != true {
             match new.first() {
                 Some(new) => {
@@ -58,7 +55,7 @@ fn template_hash(template: &Value) -> String {
 }
 
 fn revision(object: &Object) -> u64 {
-    let annotation = object.value()["metadata"]["annotations"][REVISION].as_str();
+    let annotation = object.value()["metadata"]["annotations"][REVISION_ANNOTATION].as_str();
     annotation.and_then(|revision| revision.parse().ok()).unwrap_or(0)
 }
 
@@ -69,16 +66,16 @@ fn next_revision(sets: &[Arc<Object>]) -> String {
 fn create(store: &Store, deployment: &Object, hash: &str, old: &[Arc<Object>]) {
     let spec = &deployment.value()["spec"];
     let mut template = spec["template"].clone();
-    template["metadata"]["labels"][HASH_LABEL] = hash.into();
+    template["metadata"]["labels"][TEMPLATE_HASH_LABEL] = hash.into();
     let mut selector = spec["selector"].clone();
-    selector["matchLabels"][HASH_LABEL] = hash.into();
+    selector["matchLabels"][TEMPLATE_HASH_LABEL] = hash.into();
     let set = json!({
         "metadata": {
             "name": format!("{}-{hash}", deployment.name()),
             "namespace": deployment.namespace(),
             "labels": template["metadata"]["labels"],
             "annotations": {
-                REVISION: next_revision(old),
+                REVISION_ANNOTATION: next_revision(old),
                 "deployment.kubernetes.io/desired-replicas": replicas(deployment).to_string(),
             },
             "ownerReferences": [owner_reference(deployment)],
@@ -100,7 +97,7 @@ fn set_revision(store: &Store, deployment: &Object, new: &Object, old: &[Arc<Obj
             if !object["metadata"]["annotations"].is_object() {
                 object["metadata"]["annotations"] = json!({});
             }
-            object["metadata"]["annotations"][REVISION] = number.as_str().into();
+            object["metadata"]["annotations"][REVISION_ANNOTATION] = number.as_str().into();
         });
     }
 }
@@ -199,7 +196,9 @@ fn prune(store: &Store, deployment: &Object, old: &[Arc<Object>]) {
 fn update_status(store: &Store, deployment: &Object, hash: &str) {
     let sets = sets_of(store, deployment);
     let sum = |field| sets.iter().map(|set| status_number(set, field)).sum::<usize>();
-    let new = sets.iter().find(|set| set.labels().get(HASH_LABEL).is_some_and(|one| one == hash));
+    let new = sets
+        .iter()
+        .find(|set| set.labels().get(TEMPLATE_HASH_LABEL).is_some_and(|one| one == hash));
     let updated = new.map_or(0, |set| status_number(set, "replicas"));
     let (total, ready) = (sum("replicas"), sum("readyReplicas"));
     let wanted = replicas(deployment);

@@ -7,8 +7,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
 use super::replica_set::is_ready;
-use crate::service_proxy::SERVICE_NAME_LABEL;
-use crate::store::{Key, Kind, Object, Store, owner_reference};
+use crate::objects::meta::owner_reference;
+use crate::objects::names::SERVICE_NAME_LABEL;
+use crate::objects::{Key, Kind, Object, Store};
 
 pub(super) fn step(store: &Store) {
     for service in store.list(Kind::Service, None).0 {
@@ -48,7 +49,7 @@ fn slice(service: &Object, spec: &core::ServiceSpec, pods: &[Arc<Object>]) -> Va
                 "serving": serving,
                 "terminating": pod.is_terminating(),
             },
-            "nodeName": crate::pods::NODE_NAME,
+            "nodeName": crate::objects::names::NODE_NAME,
             "targetRef": {
                 "kind": "Pod",
                 "namespace": pod.namespace(),

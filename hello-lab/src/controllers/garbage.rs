@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::store::{Kind, Object, Store};
+use crate::objects::{Kind, Object, Store};
 
 /// Kinds that can own, or be owned.
 const KINDS: [Kind; 5] =
@@ -21,7 +21,7 @@ pub(super) fn step(store: &Store) {
 /// Deletes an object as a client would: a pod has its grace period, and its worker removes it.
 pub(super) fn delete(store: &Store, object: &Object) {
     let result = if object.kind() == Kind::Pod {
-        crate::deletion::terminate_pod(store, &object.key(), None).map(drop)
+        crate::objects::deletion::terminate_pod(store, &object.key(), None).map(drop)
     } else {
         store.remove(&object.key()).map(drop)
     };

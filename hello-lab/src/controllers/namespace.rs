@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::garbage;
-use crate::store::{Key, Kind, Object, Store};
-use crate::system::ROOT_CA;
+use crate::objects::names::ROOT_CA;
+use crate::objects::{Key, Kind, Object, Store};
 
 pub(super) fn step(store: &Store) {
     for namespace in store.list(Kind::Namespace, None).0 {

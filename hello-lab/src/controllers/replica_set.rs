@@ -5,11 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::garbage;
-use crate::events::{Severity, record};
-use crate::store::{Kind, Object, Store, owner_reference};
-
-/// What generated names are made of: no vowels and no look-alikes, as Kubernetes chooses.
-const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+use crate::objects::events::{Severity, record};
+use crate::objects::meta::{owner_reference, random_suffix};
+use crate::objects::{Kind, Object, Store};
 
 pub(super) fn step(store: &Store) {
     for set in store.list(Kind::ReplicaSet, None).0 {
@@ -67,18 +65,6 @@ pub(super) fn replicas(object: &Object) -> usize {
     usize::try_from(replicas).unwrap_or(usize::MAX)
 }
 
-/// `n` random characters for a name.
-#[must_use]
-pub fn random_suffix(n: usize) -> String {
-    (0..n).map(|_| char::from(ALPHABET[rand::random_range(0..ALPHABET.len())])).collect()
-}
-
-/// A number in the characters of generated names, as Kubernetes writes template hashes.
-pub(super) fn safe_encode(number: u32) -> String {
-    let digits = number.to_string();
-    digits.bytes().map(|digit| char::from(ALPHABET[usize::from(digit) % ALPHABET.len()])).collect()
-}
-
 /// Those that sort first are given up first: not ready before ready, young before old.
 fn keep_rank(pod: &Object) -> (bool, std::cmp::Reverse<String>) {
     (is_ready(pod), std::cmp::Reverse(pod.created().to_owned()))
@@ -97,7 +83,7 @@ fn create(store: &Store, set: &Object) {
     metadata["ownerReferences"] = json!([owner_reference(set)]);
     let pod = json!({
         "metadata": metadata,
-        "spec": crate::defaults::scheduled(template["spec"].clone()),
+        "spec": crate::objects::defaults::scheduled(template["spec"].clone()),
         "status": {"phase": "Pending", "qosClass": "Burstable"},
     });
     match store.create(Kind::Pod, pod) {

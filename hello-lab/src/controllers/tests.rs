@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::store::{Key, Kind, Store};
+use crate::objects::{Key, Kind, Store};
 
 fn deployment(image: &str, replicas: u64, strategy: &Value) -> Value {
     json!({
@@ -158,7 +158,10 @@ fn a_template_that_comes_back_gets_a_new_revision() {
         settle(&store);
     }
     let deployment = store.get(&Key::new(Kind::Deployment, "n", "d")).unwrap();
-    assert_eq!(deployment.value()["metadata"]["annotations"][deployment::REVISION], "3");
+    assert_eq!(
+        deployment.value()["metadata"]["annotations"][crate::objects::names::REVISION_ANNOTATION],
+        "3"
+    );
     assert_eq!(store.list(Kind::ReplicaSet, None).0.len(), 2);
 }
 
@@ -207,7 +210,7 @@ fn a_services_endpoints_are_its_ready_pods() {
     settle(&store);
     assert_eq!(ready(), 1);
     let pod = store.list(Kind::Pod, Some("n")).0[0].key();
-    crate::deletion::terminate_pod(&store, &pod, None).unwrap();
+    crate::objects::deletion::terminate_pod(&store, &pod, None).unwrap();
     settle(&store);
     assert_eq!(ready(), 0, "a pod that ends gets no new connections");
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Parser;
-use hello_lab::network::{Network, PodNetwork};
+use hello_lab::node::network::{Network, PodNetwork};
 use netpol::compile::{Accept, Behaviour, Filter, PeerSet, PodFilter, PortSet};
 use netpol::kernel::Firewall;
 use netpol::ranges::Addresses;

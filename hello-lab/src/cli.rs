@@ -1,0 +1,18 @@
+//! What a person at a terminal can do: one file a command.
+
+mod signals;
+
+mod keeper;
+
+mod up;
+
+mod run;
+
+mod status;
+
+mod down;
+
+pub use self::down::down;
+pub use self::run::run;
+pub use self::status::status;
+pub use self::up::{up, up_detached};

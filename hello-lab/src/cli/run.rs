@@ -1,0 +1,54 @@
+//! `hello-lab run`.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use tokio::process::Command;
+use tokio::signal::unix::SignalKind;
+
+use super::keeper::{Kept, Log};
+use super::signals::{Signals, exit_code, signalled};
+use crate::args::Settings;
+use crate::stages::terminate;
+
+/// `hello-lab run`: a lab for as long as a command takes.
+pub async fn run(settings: &Settings, command: &[OsString]) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::new()?;
+    let name = format!("run-{}", std::process::id());
+    let mut lab = tokio::select! {
+        lab = Kept::start(&name, settings, Log::Terminal) => lab?,
+        number = signals.next() => return Ok(signalled(number)),
+    };
+    let [program, args @ ..] = command else { bail!("no command") };
+    let child = Command::new(program).args(args).env("KUBECONFIG", lab.folder.kubeconfig()).spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => {
+            lab.tear_down().await?;
+            let program = program.to_string_lossy();
+            eprintln!("hello-lab: cannot run {program}: {error}");
+            let not_found = error.kind() == std::io::ErrorKind::NotFound;
+            return Ok(ExitCode::from(if not_found { 127 } else { 126 }));
+        }
+    };
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status?,
+            status = lab.launcher.wait() => {
+                let _ = child.start_kill();
+                lab.folder.remove();
+                bail!("the lab ended by itself ({})", status?);
+            }
+            // Ctrl-C reaches the command by the terminal; others are passed on to it.
+            number = signals.next() => {
+                let terminal = number == SignalKind::interrupt().as_raw_value();
+                if let (false, Some(pid)) = (terminal, child.id()) {
+                    let _ = terminate(i32::try_from(pid)?);
+                }
+            }
+        }
+    };
+    lab.tear_down().await?;
+    Ok(exit_code(status))
+}

@@ -1,0 +1,89 @@
+//! Runs the pods of the store as processes: what a kubelet does.
+
+pub mod images;
+
+pub mod logs;
+
+pub mod sandbox;
+
+pub mod sandbox_pool;
+
+mod terminal;
+
+pub mod exec;
+
+mod status;
+
+mod unsupported;
+
+pub mod pod;
+
+mod probe;
+
+pub(crate) mod container;
+
+mod worker;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::pod::{Surroundings, Wanted};
+use crate::objects::names::OWN_POD_ANNOTATION;
+use crate::objects::{Kind, Object};
+
+struct Worker {
+    wanted: watch::Sender<Wanted>,
+    task: JoinHandle<()>,
+}
+
+/// Runs every pod of the store, for ever.
+pub async fn run(surroundings: Surroundings) {
+    let mut workers: HashMap<String, Worker> = HashMap::new();
+    let mut version = 0;
+    loop {
+        version = surroundings.store.changed(version, &[Kind::Pod]).await;
+        let (pods, _) = surroundings.store.list(Kind::Pod, None);
+        let mut gone: Vec<String> = workers.keys().cloned().collect();
+        for pod in pods.iter().filter(|pod| is_ours(pod)) {
+            gone.retain(|uid| uid != pod.uid());
+            let wanted = wanted(pod);
+            if let Some(worker) = workers.get(pod.uid()) {
+                tell(worker, wanted);
+            } else {
+                let (sender, receiver) = watch::channel(wanted);
+                let work = worker::run(surroundings.clone(), Arc::clone(pod), receiver);
+                let worker = Worker { wanted: sender, task: tokio::spawn(work) };
+                workers.insert(pod.uid().to_owned(), worker);
+            }
+        }
+        for uid in gone {
+            tell(&workers[&uid], Wanted::Gone);
+        }
+        workers.retain(|_, worker| {
+            !worker.task.is_finished() || *worker.wanted.borrow() != Wanted::Gone
+        });
+    }
+}
+
+fn tell(worker: &Worker, wanted: Wanted) {
+    worker.wanted.send_if_modified(|before| {
+        let differs = *before != wanted;
+        *before = wanted;
+        differs
+    });
+}
+
+/// Whether a pod is run by processes; the lab's own pods are not.
+fn is_ours(pod: &Object) -> bool {
+    pod.value()["metadata"]["annotations"][OWN_POD_ANNOTATION].is_null()
+}
+
+fn wanted(pod: &Object) -> Wanted {
+    if !pod.is_terminating() {
+        return Wanted::Run;
+    }
+    Wanted::Stop(pod.value()["metadata"]["deletionGracePeriodSeconds"].as_u64().unwrap_or(30))
+}

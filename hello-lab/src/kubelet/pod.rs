@@ -1,0 +1,134 @@
+//! A pod as its worker and its containers share it: what is wanted of it, and what is known of it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::api::core::v1::{self as core, PodSpec};
+use serde_json::Value;
+
+use super::exec::Containers;
+use super::images::Images;
+use super::logs::Logs;
+use super::sandbox_pool::SandboxPool;
+use super::status::{ContainerStatus, PodStatus};
+use crate::node::network::Network;
+use crate::node::policy_enforcer::Enforcer;
+use crate::node::service_proxy::ServiceProxy;
+use crate::objects::events::{Severity, record};
+use crate::objects::meta::now;
+use crate::objects::{Object, Store};
+
+/// What pods need of the lab.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Where pods are read from, and their status is written to.
+    pub store: Store,
+    /// The node's network, from which they are probed.
+    pub network: Network,
+    /// Where they get their sandboxes.
+    pub sandboxes: SandboxPool,
+    /// Who puts their policies in force.
+    pub enforcer: Enforcer,
+    /// Who has them find Services.
+    pub proxy: ServiceProxy,
+    /// Those of their containers that run.
+    pub containers: Containers,
+    /// What they can be made of.
+    pub images: Arc<Images>,
+    /// Where what they write is kept.
+    pub logs: Logs,
+    /// A folder for the files that they see in place of the machine's own.
+    pub files: PathBuf,
+    /// A folder for what they share in /dev/shm.
+    pub shared_memory: PathBuf,
+    /// Whether the lab is root's, and so can take other users' identities.
+    pub privileged: bool,
+}
+
+/// What is wanted of a pod's worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// To run.
+    Run,
+    /// To stop within so many seconds.
+    Stop(u64),
+    /// To be gone: it is in the store no more.
+    Gone,
+}
+
+/// One pod that runs.
+pub(super) struct Running {
+    pub surroundings: Surroundings,
+    pub pod: Arc<Object>,
+    status: Mutex<Known>,
+}
+
+/// The status, and how often it has been changed.
+struct Known {
+    status: PodStatus,
+    changes: u64,
+}
+
+impl Running {
+    pub(super) fn new(surroundings: Surroundings, pod: Arc<Object>) -> Self {
+        let status = PodStatus { started: now(), ..PodStatus::default() };
+        let running = Self { surroundings, pod, status: Mutex::new(Known { status, changes: 0 }) };
+        let spec = running.spec().clone();
+        running.update(|status| {
+            status.may_end = !matches!(spec.restart_policy.as_deref(), None | Some("Always"));
+            for container in &spec.containers {
+                let image = container.image.clone().unwrap_or_default();
+                status.containers.insert(container.name.clone(), ContainerStatus::new(&image));
+            }
+        });
+        running
+    }
+
+    /// The pod's spec.
+    pub(super) fn spec(&self) -> &PodSpec {
+        static EMPTY: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
+        self.pod.typed::<core::Pod>().spec.as_ref().unwrap_or(&EMPTY)
+    }
+
+    /// Tells of the pod in an event.
+    pub(super) fn tell(&self, severity: Severity, reason: &str, message: &str) {
+        record(&self.surroundings.store, "kubelet", &self.pod, severity, reason, message);
+    }
+
+    /// Changes the status, here and in the store. Others may change it at the same time: then
+    /// `change` is called again, on what they have left.
+    pub(super) fn update(&self, change: impl Fn(&mut PodStatus)) {
+        loop {
+            let (mut status, changes) = {
+                let known = self.known();
+                (known.status.clone(), known.changes)
+            };
+            change(&mut status);
+            let mut known = self.known();
+            if known.changes == changes {
+                *known = Known { status, changes: changes + 1 };
+                break;
+            }
+        }
+        // What is written is the latest: if it changes meanwhile, then either the store has been
+        // written too, and this is tried again, or it will be, by whoever changed it.
+        let write = |pod: &mut Value| {
+            if pod["metadata"]["uid"] == self.pod.uid() {
+                let status = self.known().status.clone();
+                pod["status"] = status.json(&pod["status"]);
+            }
+        };
+        // A pod that is gone needs no status.
+        let _ = self.surroundings.store.change(&self.pod.key(), write);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pod's host name.
+    pub(super) fn hostname(&self) -> String {
+        let name = self.spec().hostname.clone().unwrap_or_else(|| self.pod.name().to_owned());
+        name.chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+    }
+}

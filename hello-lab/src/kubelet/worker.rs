@@ -1,0 +1,182 @@
+//! The life of one pod: its network, its policies, its containers, its end.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::container::Container;
+use super::pod::{Running, Surroundings, Wanted};
+use super::sandbox::PodSandbox;
+use super::status::State;
+use super::unsupported;
+use crate::node::network::{self, PodNetwork};
+use crate::objects::Object;
+use crate::objects::events::Severity;
+use crate::objects::names::{CLUSTER_DOMAIN, DNS_SERVICE_ADDRESS};
+use crate::shim::Pod;
+
+/// Runs `pod` until it is wanted no more, then removes it from the store.
+pub(super) async fn run(
+    surroundings: Surroundings,
+    pod: Arc<Object>,
+    mut wanted: watch::Receiver<Wanted>,
+) {
+    let running = Arc::new(Running::new(surroundings, pod));
+    if let Some(sandbox) = running.start(&mut wanted).await {
+        running.run_containers(&Arc::new(sandbox), &wanted).await;
+        // Containers may end by themselves; the pod stays until somebody deletes it.
+        stopping(&mut wanted).await;
+    }
+    running.clean_up();
+}
+
+/// Resolves when the pod is no longer wanted.
+async fn stopping(wanted: &mut watch::Receiver<Wanted>) {
+    // A closed channel means that the lab ends.
+    let _ = wanted.wait_for(|wanted| *wanted != Wanted::Run).await;
+}
+
+impl Running {
+    /// What the shim is to know.
+    fn for_shim(&self) -> Pod {
+        let folder = self.folder();
+        let files = ["resolv.conf", "hosts", "hostname", "nsswitch.conf"]
+            .map(|name| (Path::new("/etc").join(name), folder.join(name)))
+            .into_iter()
+            .filter(|(place, _)| place.exists())
+            .collect();
+        Pod {
+            hostname: self.hostname(),
+            files,
+            shared_memory: Path::new("/dev/shm").exists().then(|| self.shared_memory()),
+            privileged: self.surroundings.privileged,
+        }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.surroundings.files.join(self.pod.uid())
+    }
+
+    /// A pod's containers share it (the `pause` container's IPC namespace in Kubernetes).
+    fn shared_memory(&self) -> PathBuf {
+        self.surroundings.shared_memory.join(self.pod.uid())
+    }
+
+    /// Makes the network and puts the policies in force, and keeps trying while that fails.
+    /// `None` when the pod is no longer wanted, or cannot be run here and then is.
+    async fn start(&self, wanted: &mut watch::Receiver<Wanted>) -> Option<PodSandbox> {
+        if let Some(refusal) = unsupported::refusal(self.spec()) {
+            self.tell(Severity::Warning, "Failed", &refusal);
+            self.update(|status| {
+                for container in status.containers.values_mut() {
+                    container.state = State::Waiting("CreateContainerConfigError", refusal.clone());
+                }
+            });
+            stopping(wanted).await;
+            return None;
+        }
+        let missing = unsupported::not_enforced(self.spec(), self.surroundings.privileged);
+        if !missing.is_empty() {
+            let message = format!("hello-lab does not enforce: {}", missing.join(", "));
+            self.tell(Severity::Warning, "NotEnforced", &message);
+        }
+        if let Some(message) = unsupported::missing_sctp(self.spec(), network::kernel_has_sctp) {
+            self.tell(Severity::Warning, "MissingProtocol", &message);
+        }
+        loop {
+            if *wanted.borrow() != Wanted::Run {
+                return None;
+            }
+            match self.set_up().await {
+                Ok(sandbox) => return Some(sandbox),
+                Err(error) => {
+                    self.tell(Severity::Warning, "FailedCreatePodSandBox", &format!("{error:#}"));
+                }
+            }
+            tokio::select! {
+                () = stopping(wanted) => {}
+                () = tokio::time::sleep(Duration::from_secs(5)) => {}
+            }
+        }
+    }
+
+    async fn set_up(&self) -> anyhow::Result<PodSandbox> {
+        let Surroundings { sandboxes, enforcer, proxy, .. } = &self.surroundings;
+        let (mut sandbox, tables) = sandboxes.take().await?;
+        let PodSandbox { network, shim } = &mut sandbox;
+        self.write_files(network)?;
+        shim.enter(&self.for_shim()).await?;
+        // The others' policies must know the addresses before the pod uses them.
+        self.update(|status| status.addresses = network.addresses());
+        let (uid, namespace, name) = (self.pod.uid(), self.pod.namespace(), self.pod.name());
+        let (filter, services) = tokio::join!(
+            enforcer.add(uid, namespace, name, tables.filter),
+            proxy.add(uid, tables.services),
+        );
+        filter?;
+        services?;
+        Ok(sandbox)
+    }
+
+    fn write_files(&self, network: &PodNetwork) -> std::io::Result<()> {
+        let (folder, shared_memory) = (self.folder(), self.shared_memory());
+        std::fs::create_dir_all(&folder)?;
+        std::fs::create_dir_all(&shared_memory)?;
+        std::fs::set_permissions(&shared_memory, Permissions::from_mode(0o1777))?;
+        let (hostname, namespace) = (self.hostname(), self.pod.namespace());
+        let resolv = format!(
+            "search {namespace}.svc.{CLUSTER_DOMAIN} svc.{CLUSTER_DOMAIN} {CLUSTER_DOMAIN}\n\
+             nameserver {DNS_SERVICE_ADDRESS}\noptions ndots:5\n"
+        );
+        let own = network.addresses().into_iter().map(|address| format!("{address}\t{hostname}\n"));
+        let hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned()
+            + &own.collect::<Vec<_>>().concat();
+        std::fs::write(folder.join("resolv.conf"), resolv)?;
+        std::fs::write(folder.join("hosts"), hosts)?;
+        std::fs::write(folder.join("hostname"), format!("{hostname}\n"))?;
+        // A machine's own list may send names to its local resolver daemon, past the pod's.
+        std::fs::write(folder.join("nsswitch.conf"), "hosts: files dns\n")
+    }
+
+    /// Runs the containers until each has ended, or the pod is no longer wanted.
+    async fn run_containers(
+        self: &Arc<Self>,
+        sandbox: &Arc<PodSandbox>,
+        wanted: &watch::Receiver<Wanted>,
+    ) {
+        let mut containers = JoinSet::new();
+        for spec in &self.spec().containers {
+            let container = Container {
+                running: Arc::clone(self),
+                sandbox: Arc::clone(sandbox),
+                spec: spec.clone(),
+                wanted: wanted.clone(),
+            };
+            containers.spawn(container.run());
+        }
+        containers.join_all().await;
+    }
+
+    fn clean_up(&self) {
+        let Surroundings { store, logs, enforcer, proxy, .. } = &self.surroundings;
+        enforcer.remove(self.pod.uid());
+        proxy.remove(self.pod.uid());
+        logs.remove(self.pod.uid());
+        for folder in [self.folder(), self.shared_memory()] {
+            if let Err(error) = std::fs::remove_dir_all(folder)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!("the files of pod {} were not removed: {error}", self.pod.name());
+            }
+        }
+        let key = self.pod.key();
+        if store.get(&key).is_ok_and(|pod| pod.uid() == self.pod.uid()) {
+            let _ = store.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Names and addresses that more than one room must agree on.
+
+use std::net::Ipv4Addr;
+
+/// The version of Kubernetes whose API the lab's is a part of.
+pub const KUBERNETES_VERSION: &str = "v1.34.0";
+
+/// The name of the lab's only node.
+pub const NODE_NAME: &str = "hello-lab";
+
+/// The label by which an EndpointSlice names its Service
+/// (`LabelServiceName` of k8s.io/api/discovery/v1).
+pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+/// The label that tells the pods of one template of a Deployment from those of another
+/// (`DefaultDeploymentUniqueLabelKey` of k8s.io/api/apps/v1).
+pub const TEMPLATE_HASH_LABEL: &str = "pod-template-hash";
+
+/// The annotation that numbers the templates of a Deployment
+/// (`RevisionAnnotation` of k8s.io/kubectl/pkg/util/deployment).
+pub const REVISION_ANNOTATION: &str = "deployment.kubernetes.io/revision";
+
+/// Marks pods that are parts of the lab itself, not processes that it starts.
+pub const OWN_POD_ANNOTATION: &str = "hello-lab/part-of-the-lab";
+
+/// The ConfigMap of every namespace by which clients in pods can trust the API.
+pub const ROOT_CA: &str = "kube-root-ca.crt";
+
+/// The Services' network; its addresses exist only as DNAT rules of the pods.
+pub const SERVICE_NETWORK: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 0);
+
+/// The address of the Service `kubernetes`, the first of the Services' network.
+pub const API_SERVICE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
+
+/// The address of the Service of the cluster's DNS, as on most clusters.
+pub const DNS_SERVICE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+
+/// The cluster's domain.
+pub const CLUSTER_DOMAIN: &str = "cluster.local";

@@ -1,0 +1,304 @@
+//! The API server's rules for the objects that the lab stores, as far as somebody could trip
+//! over them; those of a NetworkPolicy are netpol's.
+
+use std::collections::BTreeSet;
+
+use netpol::field_error::FieldError;
+use netpol::names;
+use netpol::selector::{Selector, labels_of};
+use serde_json::Value;
+
+use super::kind::Kind;
+
+/// What is wrong with an object, whose fields have been checked.
+#[must_use]
+pub fn validate(kind: Kind, object: &Value) -> Vec<FieldError> {
+    let mut errors = metadata(kind, &object["metadata"]);
+    let spec = &object["spec"];
+    match kind {
+        Kind::NetworkPolicy => {
+            let policy = serde_json::from_value(object.clone()).expect("fields were checked");
+            // It checks the metadata too.
+            return netpol::validate::policy(&policy).err().unwrap_or_default();
+        }
+        Kind::Pod => errors.extend(pod_spec("spec", spec)),
+        Kind::Deployment | Kind::ReplicaSet => errors.extend(workload(spec)),
+        Kind::Service => errors.extend(service(spec)),
+        _ => {}
+    }
+    errors
+}
+
+/// What is wrong with a change of an object: fields that cannot change.
+#[must_use]
+pub fn validate_change(kind: Kind, before: &Value, after: &Value) -> Vec<FieldError> {
+    let immutable = |path: &str, before: &Value, after: &Value| {
+        let detail = "field is immutable";
+        (before != after).then(|| FieldError::invalid(path, after.clone(), detail))
+    };
+    let (old, new) = (&before["spec"], &after["spec"]);
+    match kind {
+        Kind::Deployment | Kind::ReplicaSet => {
+            immutable("spec.selector", &old["selector"], &new["selector"]).into_iter().collect()
+        }
+        Kind::Service => {
+            immutable("spec.clusterIP", &old["clusterIP"], &new["clusterIP"]).into_iter().collect()
+        }
+        Kind::Pod if old != new => vec![FieldError::forbidden(
+            "spec",
+            "a running pod of hello-lab cannot be changed; change what owns it, or delete it",
+        )],
+        _ => Vec::new(),
+    }
+}
+
+fn metadata(kind: Kind, metadata: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    match metadata["name"].as_str().unwrap_or_default() {
+        "" => {
+            errors.push(FieldError::required("metadata.name", "name or generateName is required"));
+        }
+        name => {
+            let faults = match kind {
+                Kind::Namespace => names::dns_label(name),
+                Kind::Service => names::dns_1035(name),
+                _ => names::dns_subdomain(name),
+            };
+            let invalid = |fault| FieldError::invalid("metadata.name", name, fault);
+            errors.extend(faults.into_iter().map(invalid));
+        }
+    }
+    errors.extend(names::labels("metadata.labels", &labels_of(metadata)));
+    for (key, _) in metadata["annotations"].as_object().into_iter().flatten() {
+        // Prefixes may have upper case here, and nowhere else.
+        let invalid = |fault| FieldError::invalid("metadata.annotations", key.as_str(), fault);
+        errors.extend(names::label_key(&key.to_lowercase()).into_iter().map(invalid));
+    }
+    errors
+}
+
+fn workload(spec: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if spec["replicas"].as_i64().is_some_and(|replicas| replicas < 0) {
+        let detail = "must be greater than or equal to 0";
+        errors.push(FieldError::invalid("spec.replicas", spec["replicas"].clone(), detail));
+    }
+    let template = &spec["template"];
+    let labels = labels_of(&template["metadata"]);
+    errors.extend(names::labels("spec.template.metadata.labels", &labels));
+    match serde_json::from_value(spec["selector"].clone()) {
+        Err(_) => errors.push(FieldError::required("spec.selector", "")),
+        Ok(selector) => match Selector::from_api("spec.selector", &selector) {
+            Err(more) => errors.extend(more),
+            Ok(selector) if selector.requirements().is_empty() => {
+                let detail = "empty selector is invalid for deployment";
+                errors.push(FieldError::invalid("spec.selector", spec["selector"].clone(), detail));
+            }
+            Ok(selector) if !selector.matches(&labels) => {
+                let path = "spec.template.metadata.labels";
+                let value = template["metadata"]["labels"].clone();
+                errors.push(FieldError::invalid(
+                    path,
+                    value,
+                    "`selector` does not match template `labels`",
+                ));
+            }
+            Ok(_) => {}
+        },
+    }
+    let policy = &template["spec"]["restartPolicy"];
+    if policy.as_str().is_some_and(|policy| policy != "Always") {
+        let path = "spec.template.spec.restartPolicy";
+        errors.push(FieldError::not_supported(
+            path,
+            policy.as_str().unwrap_or_default(),
+            &["Always"],
+        ));
+    }
+    errors.extend(pod_spec("spec.template.spec", &template["spec"]));
+    errors
+}
+
+fn pod_spec(path: &str, spec: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let containers = spec["containers"].as_array().cloned().unwrap_or_default();
+    if containers.is_empty() {
+        errors.push(FieldError::required(format!("{path}.containers"), ""));
+    }
+    let mut seen = BTreeSet::new();
+    for (index, container) in containers.iter().enumerate() {
+        let path = format!("{path}.containers[{index}]");
+        let name = container["name"].as_str().unwrap_or_default();
+        if name.is_empty() {
+            errors.push(FieldError::required(format!("{path}.name"), ""));
+        } else {
+            let invalid = |fault| FieldError::invalid(format!("{path}.name"), name, fault);
+            errors.extend(names::dns_label(name).into_iter().map(invalid));
+        }
+        if !seen.insert(name) {
+            errors.push(FieldError::duplicate(format!("{path}.name"), name));
+        }
+        if container["image"].as_str().unwrap_or_default().is_empty() {
+            errors.push(FieldError::required(format!("{path}.image"), ""));
+        }
+        errors.extend(container_ports(&path, container));
+        for (index, variable) in container["env"].as_array().into_iter().flatten().enumerate() {
+            if variable["name"].as_str().unwrap_or_default().is_empty() {
+                errors.push(FieldError::required(format!("{path}.env[{index}].name"), ""));
+            }
+        }
+    }
+    if let Some(policy) = spec["restartPolicy"].as_str()
+        && !["Always", "OnFailure", "Never"].contains(&policy)
+    {
+        let path = format!("{path}.restartPolicy");
+        errors.push(FieldError::not_supported(path, policy, &["Always", "OnFailure", "Never"]));
+    }
+    errors
+}
+
+fn container_ports(path: &str, container: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (index, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
+        let path = format!("{path}.ports[{index}]");
+        errors.extend(port_number(&format!("{path}.containerPort"), &port["containerPort"]));
+        errors.extend(protocol(&format!("{path}.protocol"), &port["protocol"]));
+        if let Some(name) = port["name"].as_str() {
+            let invalid = |fault| FieldError::invalid(format!("{path}.name"), name, fault);
+            errors.extend(names::port_name(name).into_iter().map(invalid));
+            if !seen.insert(name) {
+                errors.push(FieldError::duplicate(format!("{path}.name"), name));
+            }
+        }
+    }
+    errors
+}
+
+fn service(spec: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if let Some(kind) = spec["type"].as_str()
+        && kind != "ClusterIP"
+    {
+        errors.push(FieldError::not_supported("spec.type", kind, &["ClusterIP"]));
+    }
+    let headless = spec["clusterIP"] == "None";
+    let ports = spec["ports"].as_array().cloned().unwrap_or_default();
+    if ports.is_empty() && !headless {
+        errors.push(FieldError::required("spec.ports", ""));
+    }
+    let mut seen = BTreeSet::new();
+    for (index, port) in ports.iter().enumerate() {
+        let path = format!("spec.ports[{index}]");
+        errors.extend(port_number(&format!("{path}.port"), &port["port"]));
+        errors.extend(protocol(&format!("{path}.protocol"), &port["protocol"]));
+        let name = port["name"].as_str().unwrap_or_default();
+        if name.is_empty() {
+            if ports.len() > 1 {
+                errors.push(FieldError::required(format!("{path}.name"), ""));
+            }
+        } else {
+            let invalid = |fault| FieldError::invalid(format!("{path}.name"), name, fault);
+            errors.extend(names::dns_label(name).into_iter().map(invalid));
+            if !seen.insert(name) {
+                errors.push(FieldError::duplicate(format!("{path}.name"), name));
+            }
+        }
+        match &port["targetPort"] {
+            Value::String(name) => {
+                let invalid =
+                    |fault| FieldError::invalid(format!("{path}.targetPort"), name.as_str(), fault);
+                errors.extend(names::port_name(name).into_iter().map(invalid));
+            }
+            Value::Null => {}
+            number => errors.extend(port_number(&format!("{path}.targetPort"), number)),
+        }
+    }
+    errors
+}
+
+fn port_number(path: &str, port: &Value) -> Option<FieldError> {
+    match port.as_i64() {
+        Some(1..=65_535) => None,
+        None | Some(0) if port.is_null() => Some(FieldError::required(path, "")),
+        _ => {
+            let detail = "must be between 1 and 65535, inclusive";
+            Some(FieldError::invalid(path, port.clone(), detail))
+        }
+    }
+}
+
+fn protocol(path: &str, protocol: &Value) -> Option<FieldError> {
+    let name = protocol.as_str()?;
+    let known = netpol::port::Protocol::from_api(Some(name)).is_some();
+    (!known).then(|| FieldError::not_supported(path, name, &["SCTP", "TCP", "UDP"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn deployment(change: &Value) -> Vec<String> {
+        let mut object = json!({
+            "metadata": {"name": "d"},
+            "spec": {
+                "selector": {"matchLabels": {"app": "d"}},
+                "template": {
+                    "metadata": {"labels": {"app": "d"}},
+                    "spec": {"containers": [{"name": "c", "image": "i"}]},
+                },
+            },
+        });
+        json_patch::merge(&mut object, change);
+        validate(Kind::Deployment, &object).iter().map(|error| error.path.clone()).collect()
+    }
+
+    #[test]
+    fn a_deployment_is_checked_as_the_api_server_does() {
+        assert!(deployment(&json!({})).is_empty());
+        let template = |spec: Value| json!({"spec": {"template": {"spec": spec}}});
+        for (change, path) in [
+            (json!({"metadata": {"name": "D"}}), "metadata.name"),
+            (json!({"metadata": {"labels": {"a": "-"}}}), "metadata.labels"),
+            (json!({"spec": {"replicas": -1}}), "spec.replicas"),
+            (json!({"spec": {"selector": null}}), "spec.selector"),
+            (
+                json!({"spec": {"selector": {"matchLabels": {"app": "e"}}}}),
+                "spec.template.metadata.labels",
+            ),
+            (template(json!({"containers": []})), "spec.template.spec.containers"),
+            (
+                template(json!({"containers": [{"name": "c"}]})),
+                "spec.template.spec.containers[0].image",
+            ),
+            (template(json!({"restartPolicy": "Never"})), "spec.template.spec.restartPolicy"),
+        ] {
+            assert_eq!(deployment(&change), [path], "{change}");
+        }
+    }
+
+    #[test]
+    fn a_service_is_checked_as_the_api_server_does() {
+        let paths = |spec: Value| -> Vec<String> {
+            let object = json!({"metadata": {"name": "s"}, "spec": spec});
+            validate(Kind::Service, &object).iter().map(|error| error.path.clone()).collect()
+        };
+        assert!(paths(json!({"ports": [{"port": 80, "targetPort": "http"}]})).is_empty());
+        assert_eq!(paths(json!({})), ["spec.ports"]);
+        assert_eq!(paths(json!({"ports": [{"port": 0}]})), ["spec.ports[0].port"]);
+        assert_eq!(paths(json!({"ports": [{}]})), ["spec.ports[0].port"]);
+        assert_eq!(paths(json!({"type": "NodePort", "ports": [{"port": 80}]})), ["spec.type"]);
+        let two = json!({"ports": [{"name": "a", "port": 80}, {"name": "a", "port": 81}]});
+        assert_eq!(paths(two), ["spec.ports[1].name"]);
+    }
+
+    #[test]
+    fn selectors_cannot_be_changed() {
+        let with = |app: &str| json!({"spec": {"selector": {"matchLabels": {"app": app}}}});
+        let errors = validate_change(Kind::Deployment, &with("a"), &with("b"));
+        assert!(errors[0].to_string().ends_with("field is immutable"), "{errors:?}");
+        assert!(validate_change(Kind::Deployment, &with("a"), &with("a")).is_empty());
+    }
+}
