@@ -24,6 +24,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use tracing::Instrument;
 
 use self::answer::json_response;
 use self::call::{Api, Call};
@@ -38,7 +39,19 @@ pub fn router(api: Api) -> Router {
 }
 
 async fn handle(State(api): State<Api>, request: Request) -> Response {
-    answer(&api, request).await.unwrap_or_else(IntoResponse::into_response)
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!("request", %method, path);
+    async {
+        let result = answer(&api, request).await;
+        if let Err(error) = &result {
+            tracing::debug!("refused: {error}");
+        }
+        let response = result.unwrap_or_else(IntoResponse::into_response);
+        tracing::debug!(status = response.status().as_u16(), "answered");
+        response
+    }
+    .instrument(span)
+    .await
 }
 
 async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {

@@ -4,6 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::loops::Loop;
 
 /// A little Kubernetes on this machine, with nothing installed: pods are processes, and the
 /// kernel enforces NetworkPolicies. For one machine and a handful of pods; kind or GKE are for
@@ -29,9 +33,6 @@ pub enum Command {
         /// Go to the background once it is ready
         #[arg(long)]
         detach: bool,
-        /// Marks the lab in the background.
-        #[arg(long, hide = true, conflicts_with = "detach")]
-        detached: bool,
     },
     /// Start a lab, run a command with KUBECONFIG set, tear the lab down
     Run {
@@ -50,19 +51,38 @@ pub enum Command {
         #[arg(long, default_value = "default")]
         name: String,
     },
+    /// Keeps a lab in the background; not for people.
+    #[command(hide = true)]
+    Keep {
+        /// Which lab.
+        #[arg(value_parser = from_json::<LabArgs>)]
+        lab: LabArgs,
+    },
     /// Enters a lab's namespaces; not for people.
     #[command(hide = true)]
-    Launch(Stage),
+    Launch {
+        /// What is to be started.
+        #[arg(value_parser = from_json::<Stage>)]
+        stage: Stage,
+    },
     /// Process 1 of a lab; not for people.
     #[command(hide = true)]
-    Init(Stage),
+    Init {
+        /// What is to be started.
+        #[arg(value_parser = from_json::<Stage>)]
+        stage: Stage,
+    },
     /// The lab itself; not for people.
     #[command(hide = true)]
-    Lab(Stage),
+    Lab {
+        /// What is to be started.
+        #[arg(value_parser = from_json::<Stage>)]
+        stage: Stage,
+    },
 }
 
 /// A lab that lasts.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub struct LabArgs {
     /// A name, to have several labs side by side
     #[arg(long, default_value = "default")]
@@ -73,7 +93,7 @@ pub struct LabArgs {
 }
 
 /// What a lab is like.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub struct Settings {
     /// TCP port of the API on 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = 0)]
@@ -84,14 +104,17 @@ pub struct Settings {
     /// What becomes of open connections that a new policy does not allow
     #[arg(long, value_enum, default_value_t)]
     pub established: Established,
-    /// A further image: its reference, and the program on this machine that it is, of which a
-    /// copy is made
+    /// Make an image of a program on this machine: the name that pods use, and the program, which
+    /// is copied now. May be given several times
     #[arg(long, value_name = "REFERENCE=PATH", value_parser = FurtherImage::parse)]
     pub image: Vec<FurtherImage>,
+    /// Has a loop of the lab fail once it is ready, to see that the lab ends; for tests.
+    #[arg(long, value_enum, hide = true)]
+    pub fail: Option<Loop>,
 }
 
 /// An image that is a program on this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FurtherImage {
     /// What pods call it.
     pub reference: String,
@@ -115,7 +138,7 @@ impl FurtherImage {
 }
 
 /// What becomes of packets that no policy allows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Denied {
     /// Dropped: clients time out, as with most engines
     #[default]
@@ -125,7 +148,7 @@ pub enum Denied {
 }
 
 /// What becomes of open connections that a new policy does not allow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Established {
     /// Cut at once, as with Cilium and GKE Dataplane V2
     #[default]
@@ -134,61 +157,21 @@ pub enum Established {
     Keep,
 }
 
-/// How the stages of a lab's start tell each other what to do.
-#[derive(Clone, Debug, Args)]
+/// What the processes of a lab's start tell each other: one argument, as JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stage {
     /// Where the lab's files are.
-    #[arg(long)]
     pub folder: PathBuf,
     /// The process that must live as long as this one.
-    #[arg(long, default_value_t = 0)]
     pub parent: i32,
     /// Whether the lab is root's.
-    #[arg(long)]
     pub privileged: bool,
     /// What the lab is like.
-    #[command(flatten)]
     pub settings: Settings,
 }
 
-impl Stage {
-    /// The command line of the stage `name` with these arguments.
-    #[must_use]
-    pub fn command_line(&self, name: &str) -> Vec<OsString> {
-        let value = |value: &dyn ValueName| OsString::from(value.name());
-        let mut line: Vec<OsString> = vec![
-            name.into(),
-            "--folder".into(),
-            self.folder.clone().into(),
-            "--parent".into(),
-            self.parent.to_string().into(),
-            "--port".into(),
-            self.settings.port.to_string().into(),
-            "--denied".into(),
-            value(&self.settings.denied),
-            "--established".into(),
-            value(&self.settings.established),
-        ];
-        for FurtherImage { reference, program } in &self.settings.image {
-            let mut image = OsString::from(format!("{reference}="));
-            image.push(program);
-            line.extend(["--image".into(), image]);
-        }
-        if self.privileged {
-            line.push("--privileged".into());
-        }
-        line
-    }
-}
-
-trait ValueName {
-    fn name(&self) -> String;
-}
-
-impl<T: ValueEnum> ValueName for T {
-    fn name(&self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-    }
+fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 #[cfg(test)]
@@ -213,24 +196,16 @@ mod tests {
 
     #[test]
     fn a_stage_is_told_what_the_one_before_knew() {
-        let line = [
-            "x",
-            "launch",
-            "--folder",
-            "/f",
-            "--parent",
-            "7",
-            "--port",
-            "1",
-            "--denied",
-            "reject",
-            "--image",
-            "r.example/shell:1=/bin/sh",
-            "--privileged",
-        ];
-        let Command::Launch(stage) = Cli::parse_from(line).command else { panic!("launch") };
-        let again = std::iter::once(OsString::from("x")).chain(stage.command_line("lab"));
-        let Command::Lab(next) = Cli::parse_from(again).command else { panic!("lab") };
+        let image = "r.example/shell:1=/bin/sh";
+        let line = ["x", "up", "--port", "1", "--denied", "reject", "--image", image];
+        let Command::Up { lab, .. } = Cli::parse_from(line).command else { panic!("up") };
+        let stage =
+            Stage { folder: "/f".into(), parent: 7, privileged: true, settings: lab.settings };
+        let json = serde_json::to_string(&stage).unwrap();
+        let Command::Lab { stage: next } = Cli::parse_from(["x", "lab", &json]).command else {
+            panic!("lab")
+        };
         assert_eq!(format!("{stage:?}"), format!("{next:?}"));
+        assert_eq!(next.settings.image[0].reference, "r.example/shell:1");
     }
 }

@@ -15,4 +15,4 @@ mod down;
 pub use self::down::down;
 pub use self::run::run;
 pub use self::status::status;
-pub use self::up::{up, up_detached};
+pub use self::up::{keep, up, up_detached};

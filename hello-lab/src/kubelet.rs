@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use self::pod::{Surroundings, Wanted};
 use crate::objects::names::OWN_POD_ANNOTATION;
@@ -54,13 +55,18 @@ pub async fn run(surroundings: Surroundings) {
                 tell(worker, wanted);
             } else {
                 let (sender, receiver) = watch::channel(wanted);
+                let span =
+                    tracing::info_span!("pod", namespace = pod.namespace(), name = pod.name());
                 let work = worker::run(surroundings.clone(), Arc::clone(pod), receiver);
-                let worker = Worker { wanted: sender, task: tokio::spawn(work) };
+                let task = tokio::spawn(work.instrument(span));
+                let worker = Worker { wanted: sender, task };
                 workers.insert(pod.uid().to_owned(), worker);
             }
         }
         for uid in gone {
-            tell(&workers[&uid], Wanted::Gone);
+            if let Some(worker) = workers.get(&uid) {
+                tell(worker, Wanted::Gone);
+            }
         }
         workers.retain(|_, worker| {
             !worker.task.is_finished() || *worker.wanted.borrow() != Wanted::Gone

@@ -1,5 +1,6 @@
 //! The lab: every room together. Runs within the namespaces of [`crate::stages`].
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::kubelet::images::Images;
 use crate::kubelet::logs::Logs;
 use crate::kubelet::pod::Surroundings;
 use crate::kubelet::sandbox_pool::SandboxPool;
+use crate::loops::{Loop, Loops};
 use crate::mounts::mount_in_memory;
 use crate::node::dns;
 use crate::node::network::Network;
@@ -31,8 +33,9 @@ use crate::objects::names::KUBERNETES_VERSION;
 use crate::runtime_folder::RuntimeFolder;
 use crate::{bootstrap, controllers, shim};
 
-/// Runs a lab, for ever. When it is ready, a line is written to `ready`.
-pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
+/// Runs a lab, for ever: returns when it cannot be started, or a part of it has ended. When it is ready, a
+/// line is written to `ready`.
+pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<Infallible> {
     let folder = RuntimeFolder::existing(stage.folder.clone());
     let listener = Listener::bind(stage.settings.port).await?;
     let memory = folder.mount_point();
@@ -54,7 +57,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     let filter = enforcer.prepare(dns_network.namespace()).await?;
     enforcer.add(dns_pod.uid(), dns_pod.namespace(), dns_pod.name(), filter).await?;
     proxy.add(dns_pod.uid(), ServiceTable::open(dns_network.namespace())?).await?;
-    let _dns = dns::serve(store.clone(), &dns_network).context("cannot start the DNS")?;
+    let mut dns = dns::serve(store.clone(), &dns_network).context("cannot start the DNS")?;
 
     let program = std::env::current_exe().context("cannot find this program")?;
     let programs = program.parent().context("cannot find this program's folder")?;
@@ -86,15 +89,17 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<()> {
     let api = Api { store: store.clone(), logs, containers, token: token.into() };
 
     controllers::step(&store);
-    tokio::spawn(controllers::run(store));
-    tokio::spawn(enforcer.follow());
-    tokio::spawn(proxy.follow());
-    tokio::spawn(kubelet::run(surroundings));
-    tokio::spawn(sandboxes.keep());
+    let mut loops = Loops::new(stage.settings.fail);
+    loops.start(Loop::Controllers, controllers::run(store));
+    loops.start(Loop::PolicyEnforcer, enforcer.follow());
+    loops.start(Loop::ServiceProxy, proxy.follow());
+    loops.start(Loop::Kubelet, kubelet::run(surroundings));
+    loops.start(Loop::SandboxPool, sandboxes.keep());
+    loops.start(Loop::Dns, async move { dns.block_until_done().await });
+    loops.start(Loop::Api, listener.serve(router(api)));
     writeln!(ready, "ready").context("cannot tell that the lab is ready")?;
     ready.flush()?;
-    listener.serve(router(api)).await;
-    Ok(())
+    Err(loops.first_end().await.into())
 }
 
 fn behaviour(settings: &Settings) -> Behaviour {

@@ -18,7 +18,9 @@
 //!   tell each other of changes here alone.
 //! - [`shim`]: the process between the lab and the processes of a pod.
 //! - [`stages`]: the processes and namespaces in which a lab runs, and which nothing outlives.
-//! - [`mounts`], [`runtime_folder`], [`args`]: file systems in memory, the lab's folder, the command line.
+//! - [`args`]: the command line.
+//! - [`loops`]: what must run for as long as the lab does, and ends it when it ends.
+//! - [`mounts`], [`runtime_folder`]: file systems in memory, and the lab's folder.
 
 pub mod cli;
 
@@ -40,8 +42,10 @@ pub mod shim;
 
 pub mod stages;
 
+pub mod args;
+
+pub mod loops;
+
 pub mod mounts;
 
 pub mod runtime_folder;
-
-pub mod args;

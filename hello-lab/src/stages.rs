@@ -110,11 +110,18 @@ fn launcher_has_ended() -> io::Result<bool> {
 }
 
 fn next_stage(stage: &Stage, name: &str, stdin: Stdio) -> anyhow::Result<Child> {
-    this_program()
-        .args(stage.command_line(name))
+    of(stage, name)?
         .stdin(stdin)
         .spawn()
         .with_context(|| format!("cannot start the lab's {name} stage"))
+}
+
+/// A command that becomes the stage `name`.
+pub fn of(stage: &Stage, name: &str) -> anyhow::Result<Command> {
+    let stage = serde_json::to_string(stage).context("cannot pass the lab's settings on")?;
+    let mut command = this_program();
+    command.args([name, &stage]);
+    Ok(command)
 }
 
 /// A command of this very program, by whatever name it was started.

@@ -56,8 +56,7 @@ impl Kept {
             settings: settings.clone(),
         };
         let launcher = log.open(&folder).and_then(|stderr| {
-            Command::from(stages::this_program())
-                .args(stage.command_line("launch"))
+            Command::from(stages::of(&stage, "launch")?)
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(stderr)

@@ -1,19 +1,27 @@
 //! `hello-lab up`.
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 
 use super::keeper::{Kept, Log};
 use super::signals::Signals;
-use crate::args::{LabArgs, Stage};
+use crate::args::LabArgs;
 use crate::runtime_folder::RuntimeFolder;
 use crate::stages;
 
 /// `hello-lab up`: keeps a lab until a signal.
-pub async fn up(args: &LabArgs, detached: bool) -> anyhow::Result<ExitCode> {
+pub async fn up(args: &LabArgs) -> anyhow::Result<ExitCode> {
+    keep_until_signal(args, false).await
+}
+
+/// The same, in the background.
+pub async fn keep(args: &LabArgs) -> anyhow::Result<ExitCode> {
+    keep_until_signal(args, true).await
+}
+
+async fn keep_until_signal(args: &LabArgs, detached: bool) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let log = if detached { Log::File } else { Log::Terminal };
     let mut lab = tokio::select! {
@@ -42,17 +50,9 @@ pub async fn up(args: &LabArgs, detached: bool) -> anyhow::Result<ExitCode> {
 
 /// `hello-lab up --detach`: starts a lab's keeper in the background.
 pub fn up_detached(args: &LabArgs) -> anyhow::Result<ExitCode> {
-    let stage = Stage {
-        folder: PathBuf::new(),
-        parent: 0,
-        privileged: false,
-        settings: args.settings.clone(),
-    };
-    // Folder and parent are the keeper's own affair.
-    let settings = stage.command_line("up").split_off(5);
+    let lab = serde_json::to_string(args).context("cannot pass the lab's settings on")?;
     let mut keeper = stages::this_program()
-        .args(["up", "--detached", "--name", &args.name])
-        .args(settings)
+        .args(["keep", &lab])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

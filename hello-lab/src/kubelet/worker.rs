@@ -2,10 +2,12 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -14,6 +16,7 @@ use super::pod::{Running, Surroundings, Wanted};
 use super::sandbox::PodSandbox;
 use super::status::State;
 use super::unsupported;
+use crate::loops::panic_text;
 use crate::node::network::{self, PodNetwork};
 use crate::objects::Object;
 use crate::objects::events::Severity;
@@ -27,12 +30,21 @@ pub(super) async fn run(
     mut wanted: watch::Receiver<Wanted>,
 ) {
     let running = Arc::new(Running::new(surroundings, pod));
-    if let Some(sandbox) = running.start(&mut wanted).await {
-        running.run_containers(&Arc::new(sandbox), &wanted).await;
-        // Containers may end by themselves; the pod stays until somebody deletes it.
+    let life = AssertUnwindSafe(live(&running, &mut wanted)).catch_unwind().await;
+    if let Err(panic) = life {
+        // A fault of ours, which this pod has to bear and no other.
+        running.fail(&format!("hello-lab's worker panicked: {}", panic_text(&*panic)));
         stopping(&mut wanted).await;
     }
     running.clean_up();
+}
+
+async fn live(running: &Arc<Running>, wanted: &mut watch::Receiver<Wanted>) {
+    if let Some(sandbox) = running.start(wanted).await {
+        running.run_containers(&Arc::new(sandbox), wanted).await;
+        // Containers may end by themselves; the pod stays until somebody deletes it.
+        stopping(wanted).await;
+    }
 }
 
 /// Resolves when the pod is no longer wanted.
@@ -42,6 +54,17 @@ async fn stopping(wanted: &mut watch::Receiver<Wanted>) {
 }
 
 impl Running {
+    /// Says that no container runs or will, and why.
+    fn fail(&self, message: &str) {
+        tracing::error!("pod {}/{}: {message}", self.pod.namespace(), self.pod.name());
+        self.tell(Severity::Warning, "Failed", message);
+        self.update(|status| {
+            for container in status.containers.values_mut() {
+                container.state = State::Waiting("RunContainerError", message.to_owned());
+            }
+        });
+    }
+
     /// What the shim is to know.
     fn for_shim(&self) -> Pod {
         let folder = self.folder();
