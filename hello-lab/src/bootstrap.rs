@@ -1,4 +1,14 @@
-//! The objects that every cluster has from its start.
+//! The objects that every cluster has from its start, and keeps: what is deleted of them comes back, and
+//! what makes them what they are is put right when somebody changes it.
+
+// What users send is no reason to panic: whoever wrote it is told, and the lab goes on.
+#![cfg_attr(
+    not(test),
+    deny(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::unreachable)
+)]
+
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 
@@ -8,112 +18,218 @@ use crate::node::network::{NODE, POD_NETWORK, POD_PREFIX};
 use crate::objects::defaults;
 use crate::objects::meta::{condition, now};
 use crate::objects::names::{
-    API_SERVICE_ADDRESS, DNS_SERVICE_ADDRESS, NODE_NAME, OWN_POD_ANNOTATION, ROOT_CA,
+    API_SERVICE, API_SERVICE_ADDRESS, DNS_POD, DNS_SERVICE, DNS_SERVICE_ADDRESS, NODE_NAME, ROOT_CA,
 };
-use crate::objects::{Kind, Object, Store, StoreError};
+use crate::objects::{Key, Kind, Object, Store};
 
-/// Adds the namespaces, the node, and the API's certificate and Service.
-pub fn create(store: &Store, version: &str, certificate_pem: &str) -> Result<(), StoreError> {
-    for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
-        let mut namespace = json!({"metadata": {"name": name}});
-        defaults::apply(Kind::Namespace, &mut namespace);
-        store.create(Kind::Namespace, namespace)?;
+/// Kinds of which a cluster has objects of its own. Those of each namespace, and EndpointSlices, are the
+/// controllers'.
+const KINDS: [Kind; 5] = [Kind::Namespace, Kind::Node, Kind::ConfigMap, Kind::Service, Kind::Pod];
+
+/// Keeps the cluster's own objects.
+pub struct Bootstrap {
+    store: Store,
+    objects: Vec<Own>,
+    dns_addresses: Vec<IpAddr>,
+}
+
+/// An object as it is to be.
+struct Own {
+    key: Key,
+    value: Value,
+    /// The parts that are exactly so; what else is there may be added to.
+    fixed: &'static [&'static str],
+}
+
+impl Own {
+    fn new(kind: Kind, mut value: Value, fixed: &'static [&'static str]) -> Self {
+        defaults::apply(kind, &mut value);
+        let metadata = &value["metadata"];
+        let field = |name: &str| metadata[name].as_str().unwrap_or_default();
+        let key = Key::new(kind, field("namespace"), field("name"));
+        Self { key, value, fixed }
     }
-    store.create(Kind::Node, node(version))?;
-    // The other namespaces get theirs from this one.
-    let root = json!({
-        "metadata": {"name": ROOT_CA, "namespace": "kube-system"},
-        "data": {"ca.crt": certificate_pem},
-    });
-    store.create(Kind::ConfigMap, root)?;
-    let api = json!({
+}
+
+impl Bootstrap {
+    /// Of a cluster with this certificate of its API, whose DNS answers at `dns_addresses`.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        version: &str,
+        certificate_pem: &str,
+        dns_addresses: Vec<IpAddr>,
+    ) -> Self {
+        let namespaces = ["default", "kube-node-lease", "kube-public", "kube-system"]
+            .map(|name| Own::new(Kind::Namespace, json!({"metadata": {"name": name}}), &[]));
+        // The other namespaces get theirs from this one.
+        let root_ca = json!({
+            "metadata": {"name": ROOT_CA, "namespace": "kube-system"},
+            "data": {"ca.crt": certificate_pem},
+        });
+        let objects = namespaces.into_iter().chain([
+            Own::new(Kind::Node, node(version), &[]),
+            Own::new(Kind::ConfigMap, root_ca, &["data"]),
+            Own::new(Kind::Service, api_service(), &["spec"]),
+            Own::new(Kind::Service, dns_service(), &["spec"]),
+        ]);
+        let objects = objects.collect();
+        Self { store, objects, dns_addresses }
+    }
+
+    /// The pod of the cluster's DNS.
+    #[must_use]
+    pub fn dns_pod_key() -> Key {
+        Key::new(Kind::Pod, DNS_POD.0, DNS_POD.1)
+    }
+
+    /// Keeps them for ever.
+    pub async fn run(self) {
+        let mut version = 0;
+        loop {
+            version = self.store.changed(version, &KINDS).await;
+            self.step();
+        }
+    }
+
+    /// Adds what is missing, and puts right what was changed.
+    pub fn step(&self) {
+        for own in &self.objects {
+            self.keep(own);
+        }
+        self.keep_dns_pod();
+    }
+
+    fn keep(&self, own: &Own) {
+        if self.store.get(&own.key).is_err() {
+            self.create(own.key.kind, own.value.clone());
+            return;
+        }
+        let repaired = self.store.change(&own.key, |object| {
+            json_patch::merge(object, &own.value);
+            for field in own.fixed {
+                object[*field] = own.value[*field].clone();
+            }
+        });
+        if let Err(error) = repaired {
+            // One that is deleted meanwhile is a change, after which this is done again.
+            tracing::debug!("{error}");
+        }
+    }
+
+    /// The DNS's pod is no process of its own, so nothing has to end before it is gone, whatever finalizers
+    /// somebody gave it; and in its place comes one that is like it.
+    fn keep_dns_pod(&self) {
+        let key = Self::dns_pod_key();
+        let wanted = dns_pod(&self.dns_addresses);
+        if let Ok(pod) = self.store.get(&key) {
+            let differs = |part: &str, field: &str| pod.value()[part][field] != wanted[part][field];
+            if !pod.is_terminating()
+                && pod.value()["spec"] == wanted["spec"]
+                && !differs("status", "podIPs")
+                && !differs("status", "phase")
+            {
+                let labels = &wanted["metadata"]["labels"];
+                let repaired = self.store.change(&key, |pod| {
+                    json_patch::merge(&mut pod["metadata"]["labels"], labels);
+                });
+                if let Err(error) = repaired {
+                    tracing::debug!("{error}");
+                }
+                return;
+            }
+            if let Err(error) = self.store.remove(&key) {
+                tracing::debug!("{error}");
+            }
+        }
+        self.create(Kind::Pod, wanted);
+    }
+
+    fn create(&self, kind: Kind, value: Value) {
+        match self.store.create(kind, value) {
+            Ok(object) => {
+                tracing::debug!("made {} {}", kind.resource().kind, name(&object));
+            }
+            // Somebody else was faster: that is a change, after which this is done again.
+            Err(error) => tracing::debug!("{error}"),
+        }
+    }
+}
+
+fn name(object: &Object) -> String {
+    format!("{}/{}", object.namespace(), object.name())
+}
+
+fn api_service() -> Value {
+    let (namespace, name) = API_SERVICE;
+    json!({
         "metadata": {
-            "name": "kubernetes",
-            "namespace": "default",
+            "name": name,
+            "namespace": namespace,
             "labels": {"component": "apiserver", "provider": "kubernetes"},
         },
         "spec": {
             "type": "ClusterIP",
-            "clusterIP": API_SERVICE_ADDRESS.to_string(),
-            "clusterIPs": [API_SERVICE_ADDRESS.to_string()],
+            "clusterIP": API_SERVICE_ADDRESS,
+            "clusterIPs": [API_SERVICE_ADDRESS],
             "ports": [{"name": "https", "port": 443, "targetPort": 6443, "protocol": "TCP"}],
         },
-    });
-    store.create(Kind::Service, api)?;
-    Ok(())
+    })
 }
 
-/// Adds the pod and the Service of the cluster's DNS, which answers at `addresses`.
-pub fn create_dns(
-    store: &Store,
-    addresses: &[IpAddr],
-) -> Result<std::sync::Arc<Object>, StoreError> {
-    let labels = json!({"k8s-app": "kube-dns"});
-    let ports = |target: bool| -> Vec<Value> {
-        let port = |name: &str, protocol: &str| {
-            let mut port = json!({"name": name, "protocol": protocol});
-            if target {
-                port["port"] = 53.into();
-                port["targetPort"] = name.into();
-            } else {
-                port["containerPort"] = 53.into();
-            }
-            port
-        };
-        vec![port("dns", "UDP"), port("dns-tcp", "TCP")]
-    };
-    let address = DNS_SERVICE_ADDRESS.to_string();
-    store.create(
-        Kind::Service,
-        json!({
-            "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": labels},
-            "spec": {
-                "type": "ClusterIP",
-                "clusterIP": address,
-                "clusterIPs": [address],
-                "selector": labels,
-                "ports": ports(true),
-            },
-        }),
-    )?;
-    let spec = json!({"containers": [{
-        "name": "dns",
-        "image": "hello-lab",
-        "ports": ports(false),
-    }]});
-    let ips = addresses.iter().map(|address| json!({"ip": address.to_string()}));
-    let ips: Vec<Value> = ips.collect();
+/// The label of the DNS's pod, as policies everywhere expect it.
+fn dns_labels() -> Value {
+    json!({"k8s-app": "kube-dns"})
+}
+
+const DNS_PORTS: [(&str, &str); 2] = [("dns", "UDP"), ("dns-tcp", "TCP")];
+
+fn dns_service() -> Value {
+    let (namespace, name) = DNS_SERVICE;
+    let ports = DNS_PORTS.map(|(name, protocol)| {
+        json!({"name": name, "protocol": protocol, "port": 53, "targetPort": name})
+    });
+    json!({
+        "metadata": {"name": name, "namespace": namespace, "labels": dns_labels()},
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": DNS_SERVICE_ADDRESS,
+            "clusterIPs": [DNS_SERVICE_ADDRESS],
+            "selector": dns_labels(),
+            "ports": ports,
+        },
+    })
+}
+
+fn dns_pod(addresses: &[IpAddr]) -> Value {
+    let (namespace, name) = DNS_POD;
+    let ports = DNS_PORTS
+        .map(|(name, protocol)| json!({"name": name, "protocol": protocol, "containerPort": 53}));
+    let spec = json!({"containers": [{"name": "dns", "image": "hello-lab", "ports": ports}]});
+    let ips: Vec<Value> = addresses.iter().map(|address| json!({ "ip": address })).collect();
     let conditions = ["Initialized", "Ready", "ContainersReady", "PodScheduled"]
         .map(|name| condition(&Value::Null, name, true, None));
-    store.create(
-        Kind::Pod,
-        json!({
-            "metadata": {
-                "name": format!("dns-{NODE_NAME}"),
-                "namespace": "kube-system",
-                "labels": labels,
-                "annotations": {OWN_POD_ANNOTATION: "true"},
-            },
-            "spec": defaults::scheduled(spec),
-            "status": {
-                "phase": "Running",
-                "podIP": ips.first().map(|first| first["ip"].clone()),
-                "podIPs": ips,
-                "hostIP": NODE.to_string(),
-                "startTime": now(),
-                "conditions": conditions,
-                "containerStatuses": [{
-                    "name": "dns",
-                    "image": "hello-lab",
-                    "imageID": "",
-                    "ready": true,
-                    "started": true,
-                    "restartCount": 0,
-                    "state": {"running": {"startedAt": now()}},
-                }],
-            },
-        }),
-    )
+    json!({
+        "metadata": {"name": name, "namespace": namespace, "labels": dns_labels()},
+        "spec": defaults::scheduled(spec),
+        "status": {
+            "phase": "Running",
+            "podIP": addresses.first(),
+            "podIPs": ips,
+            "hostIP": NODE.to_string(),
+            "startTime": now(),
+            "conditions": conditions,
+            "containerStatuses": [{
+                "name": "dns",
+                "image": "hello-lab",
+                "imageID": "",
+                "ready": true,
+                "started": true,
+                "restartCount": 0,
+                "state": {"running": {"startedAt": now()}},
+            }],
+        },
+    })
 }
 
 fn node(version: &str) -> Value {

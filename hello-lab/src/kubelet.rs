@@ -32,7 +32,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use self::pod::{Surroundings, Wanted};
-use crate::objects::names::OWN_POD_ANNOTATION;
+use crate::objects::names::DNS_POD;
 use crate::objects::{Kind, Object};
 
 struct Worker {
@@ -82,9 +82,9 @@ fn tell(worker: &Worker, wanted: Wanted) {
     });
 }
 
-/// Whether a pod is run by processes; the lab's own pods are not.
+/// Whether a pod is run by processes; the lab's own one is not.
 fn is_ours(pod: &Object) -> bool {
-    pod.value()["metadata"]["annotations"][OWN_POD_ANNOTATION].is_null()
+    (pod.namespace(), pod.name()) != DNS_POD
 }
 
 fn wanted(pod: &Object) -> Wanted {

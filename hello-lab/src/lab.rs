@@ -15,6 +15,7 @@ use crate::api::call::Api;
 use crate::api::router;
 use crate::api::serve::Listener;
 use crate::args::{Denied, Established, Settings, Stage};
+use crate::bootstrap::Bootstrap;
 use crate::kubelet;
 use crate::kubelet::exec::Containers;
 use crate::kubelet::images::Images;
@@ -31,7 +32,7 @@ use crate::node::service_proxy::ServiceProxy;
 use crate::objects::Store;
 use crate::objects::names::KUBERNETES_VERSION;
 use crate::runtime_folder::RuntimeFolder;
-use crate::{bootstrap, controllers, shim};
+use crate::{controllers, shim};
 
 /// Runs a lab, for ever: returns when it cannot be started, or a part of it has ended. When it is ready, a
 /// line is written to `ready`.
@@ -46,14 +47,21 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<Infalli
     mount_in_memory(&shared_memory, MsFlags::MS_NOEXEC, "mode=755,size=64m")?;
 
     let store = Store::default();
-    bootstrap::create(&store, KUBERNETES_VERSION, listener.certificate_pem())?;
     let network = Network::new().await?;
     let enforcer = Enforcer::new(store.clone(), behaviour(&stage.settings));
     let proxy = ServiceProxy::new(store.clone());
 
     // The DNS is a pod like any other to the policies.
     let dns_network = network.add_pod().await?;
-    let dns_pod = bootstrap::create_dns(&store, &dns_network.addresses())?;
+    let bootstrap = Bootstrap::new(
+        store.clone(),
+        KUBERNETES_VERSION,
+        listener.certificate_pem(),
+        dns_network.addresses(),
+    );
+    bootstrap.step();
+    let dns_pod = store.get(&Bootstrap::dns_pod_key())?;
+    // By its name, for as long as the lab runs: also when the pod is deleted and another takes its place.
     let filter = enforcer.prepare(dns_network.namespace()).await?;
     enforcer.add(dns_pod.uid(), dns_pod.namespace(), dns_pod.name(), filter).await?;
     proxy.add(dns_pod.uid(), ServiceTable::open(dns_network.namespace())?).await?;
@@ -90,6 +98,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<Infalli
 
     controllers::step(&store);
     let mut loops = Loops::new(stage.settings.fail);
+    loops.start(Loop::Bootstrap, bootstrap.run());
     loops.start(Loop::Controllers, controllers::run(store));
     loops.start(Loop::PolicyEnforcer, enforcer.follow());
     loops.start(Loop::ServiceProxy, proxy.follow());

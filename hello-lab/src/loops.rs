@@ -16,6 +16,8 @@ use tracing::Instrument;
 pub enum Loop {
     /// Answers kubectl.
     Api,
+    /// Keeps the cluster's own objects.
+    Bootstrap,
     /// Brings the objects nearer to what is asked for.
     Controllers,
     /// Runs pods.

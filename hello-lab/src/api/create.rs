@@ -31,7 +31,8 @@ pub(super) fn create(api: &Api, call: &Call, body: &[u8]) -> Result<Response, Ap
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.retain(|field, _| field != "resourceVersion");
     }
-    admit(&api.store, kind, &mut object);
+    // Kept until the object is stored.
+    let _admitted = admit(&api.store, kind, &mut object)?;
     refuse_invalid(kind, &object, validate(kind, &object))?;
     let created = if call.is_dry_run() {
         let key = call.key(object["metadata"]["name"].as_str().unwrap_or_default());
@@ -39,7 +40,7 @@ pub(super) fn create(api: &Api, call: &Call, body: &[u8]) -> Result<Response, Ap
             return Err(StoreError::AlreadyExists(key).into());
         }
         object["metadata"]["creationTimestamp"] = now().into();
-        Arc::new(Object::new(kind, object))
+        Arc::new(Object::new(kind, object).map_err(StoreError::from)?)
     } else {
         api.store.create(kind, object)?
     };

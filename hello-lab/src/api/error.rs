@@ -51,7 +51,10 @@ impl From<AdmissionError> for ApiError {
     fn from(error: AdmissionError) -> Self {
         match error {
             AdmissionError::Namespace(error) => error.into(),
-            other @ AdmissionError::NamespaceTerminates { .. } => Self::Admission(other),
+            AdmissionError::Invalid(key, errors) => Self::Invalid(key, errors),
+            other @ (AdmissionError::NamespaceTerminates { .. } | AdmissionError::NoAddress) => {
+                Self::Admission(other)
+            }
         }
     }
 }
@@ -65,7 +68,8 @@ impl ApiError {
             }
             Self::Store(StoreError::TooOld(_)) => StatusCode::GONE,
             Self::Invalid(..) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::Store(StoreError::Unreadable(_)) => StatusCode::BAD_REQUEST,
+            Self::Admission(AdmissionError::NoAddress) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) | Self::Admission(_) => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -82,7 +86,8 @@ impl ApiError {
             Self::Store(StoreError::Conflict(_)) => "Conflict",
             Self::Store(StoreError::TooOld(_)) => "Expired",
             Self::Invalid(..) => "Invalid",
-            Self::BadRequest(_) => "BadRequest",
+            Self::BadRequest(_) | Self::Store(StoreError::Unreadable(_)) => "BadRequest",
+            Self::Admission(AdmissionError::NoAddress) => "InternalError",
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden(_) | Self::Admission(_) => "Forbidden",
             Self::MethodNotAllowed => "MethodNotAllowed",

@@ -118,7 +118,8 @@ mod tests {
                 "metadata": {"name": "p", "labels": {"app": "hello", "tier": "web"}},
                 "status": {"phase": "Running"},
             }),
-        );
+        )
+        .unwrap();
         Selection::parse(labels, fields).unwrap().matches(&object)
     }
 

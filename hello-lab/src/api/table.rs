@@ -269,14 +269,14 @@ mod tests {
     #[test]
     fn every_row_has_a_cell_for_each_column() {
         for kind in Kind::ALL {
-            let object = Object::new(kind, json!({"metadata": {"name": "a"}}));
+            let object = Object::new(kind, json!({"metadata": {"name": "a"}})).unwrap();
             assert_eq!(cells(&object).len(), columns(kind).len(), "{kind:?}");
         }
     }
 
     #[test]
     fn a_pods_state_is_its_most_telling_reason() {
-        let state = |pod: Value| pod_state(&Object::new(Kind::Pod, pod));
+        let state = |pod: Value| pod_state(&Object::new(Kind::Pod, pod).unwrap());
         assert_eq!(state(json!({"status": {"phase": "Running"}})), "Running");
         let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
         let status = json!({"phase": "Running", "containerStatuses": [{"state": waiting}]});

@@ -13,10 +13,10 @@ use super::error::ApiError;
 use super::fields::{check_fields, field_errors, refuse_invalid};
 use super::path::check_identity;
 use super::{body, strategic};
-use crate::objects::Object;
-use crate::objects::admission::admit;
-use crate::objects::object::remove;
+use crate::objects::admission::admit_change;
+use crate::objects::object::presented;
 use crate::objects::validation::{validate, validate_change};
+use crate::objects::{Object, StoreError};
 
 /// A change of an object in place.
 type Edit = dyn Fn(&mut Value) -> Result<(), ApiError>;
@@ -87,15 +87,10 @@ fn change(
     let mut warnings = Warnings::new();
     let mut apply = |value: &mut Value| -> Result<(), ApiError> {
         let before = value.clone();
-        let mut after = edit(Object::new(kind, before.clone()).presented())?;
+        let mut after = edit(presented(kind, &before))?;
         warnings = check_fields(kind, &mut after, call.parameter("fieldValidation"))
             .map_err(|error| ApiError::Invalid(key.clone(), field_errors(&error)))?;
-        // Only the system changes what has been seen of an object.
-        match before.get("status") {
-            Some(status) => after["status"] = status.clone(),
-            None => remove(&mut after, "status"),
-        }
-        admit(&api.store, kind, &mut after);
+        admit_change(kind, &before, &mut after);
         let mut errors = validate(kind, &after);
         errors.extend(validate_change(kind, &before, &after));
         refuse_invalid(kind, &after, errors)?;
@@ -105,7 +100,7 @@ fn change(
     let changed = if call.is_dry_run() {
         let mut value = api.store.get(&key)?.value().clone();
         apply(&mut value)?;
-        Arc::new(Object::new(kind, value))
+        Arc::new(Object::new(kind, value).map_err(StoreError::from)?)
     } else {
         api.store.update(&key, apply)?
     };

@@ -5,34 +5,36 @@ use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
-use super::replica_set::{pods_of, replicas};
+use super::replica_set::{number, pods_of, replicas};
 use crate::objects::events::{Severity, record};
-
 use crate::objects::meta::{condition, owner_reference, safe_encode};
 use crate::objects::names::{REVISION_ANNOTATION, TEMPLATE_HASH_LABEL};
 use crate::objects::{Kind, Object, Store};
 
 pub(super) fn step(store: &Store) {
     for deployment in store.list(Kind::Deployment, None).0 {
+        let Some(spec) = &deployment.typed::<Deployment>().spec else { continue };
         let hash = template_hash(&deployment.value()["spec"]["template"]);
         let sets = sets_of(store, &deployment);
         let (new, old): (Vec<_>, Vec<_>) =
             sets.into_iter().partition(|set| set.labels().get(TEMPLATE_HASH_LABEL) == Some(&hash));
-        if deployment.value()["spec"]["paused"] != true {
+        if spec.paused != Some(true) {
             match new.first() {
                 Some(new) => {
                     set_revision(store, &deployment, new, &old);
-                    shift(store, &deployment, new, &old);
+                    shift(store, &deployment, spec, new, &old);
                 }
                 None => create(store, &deployment, &hash, &old),
             }
-            prune(store, &deployment, &old);
+            prune(store, spec, &old);
         } else if let Some(new) = new.first() {
-            scale(store, &deployment, new, replicas(&deployment));
+            scale(store, &deployment, new, number(spec.replicas.unwrap_or(1)));
         }
-        update_status(store, &deployment, &hash);
+        update_status(store, &deployment, spec, &hash);
     }
 }
 
@@ -54,8 +56,9 @@ fn template_hash(template: &Value) -> String {
     safe_encode(hash as u32)
 }
 
-fn revision(object: &Object) -> u64 {
-    let annotation = object.value()["metadata"]["annotations"][REVISION_ANNOTATION].as_str();
+fn revision(set: &Object) -> u64 {
+    let annotations = &set.typed::<ReplicaSet>().metadata.annotations;
+    let annotation = annotations.as_ref().and_then(|all| all.get(REVISION_ANNOTATION));
     annotation.and_then(|revision| revision.parse().ok()).unwrap_or(0)
 }
 
@@ -76,7 +79,7 @@ fn create(store: &Store, deployment: &Object, hash: &str, old: &[Arc<Object>]) {
             "labels": template["metadata"]["labels"],
             "annotations": {
                 REVISION_ANNOTATION: next_revision(old),
-                "deployment.kubernetes.io/desired-replicas": replicas(deployment).to_string(),
+                "deployment.kubernetes.io/desired-replicas": spec["replicas"].to_string(),
             },
             "ownerReferences": [owner_reference(deployment)],
         },
@@ -93,10 +96,8 @@ fn set_revision(store: &Store, deployment: &Object, new: &Object, old: &[Arc<Obj
     let highest = old.iter().map(|set| revision(set)).max().unwrap_or(0);
     let number = revision(new).max(highest + 1).to_string();
     for key in [new.key(), deployment.key()] {
+        // One that is gone needs no number.
         let _ = store.change(&key, |object| {
-            if !object["metadata"]["annotations"].is_object() {
-                object["metadata"]["annotations"] = json!({});
-            }
             object["metadata"]["annotations"][REVISION_ANNOTATION] = number.as_str().into();
         });
     }
@@ -108,33 +109,43 @@ struct Bounds {
     unavailable: usize,
 }
 
-fn bounds(deployment: &Object) -> Bounds {
-    let wanted = replicas(deployment);
-    let rolling = &deployment.value()["spec"]["strategy"]["rollingUpdate"];
-    let surge = number_or_percent(&rolling["maxSurge"], wanted, true);
-    let unavailable = number_or_percent(&rolling["maxUnavailable"], wanted, false);
+fn bounds(spec: &DeploymentSpec) -> Bounds {
+    let wanted = number(spec.replicas.unwrap_or(1));
+    let rolling = spec.strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
+    let surge = rolling.and_then(|rolling| rolling.max_surge.as_ref());
+    let unavailable = rolling.and_then(|rolling| rolling.max_unavailable.as_ref());
+    let surge = number_or_percent(surge, wanted, true);
+    let unavailable = number_or_percent(unavailable, wanted, false);
     // Both 0 would stand still for ever, which rounding can bring about.
     let unavailable = if surge == 0 { unavailable.max(1) } else { unavailable };
     Bounds { surge, unavailable: unavailable.min(wanted) }
 }
 
 /// An `IntOrString` of `whole`, rounded up or down; 25% where there is none.
-fn number_or_percent(value: &Value, whole: usize, up: bool) -> usize {
-    if let Some(number) = value.as_u64() {
-        return usize::try_from(number).unwrap_or(usize::MAX);
-    }
-    let text = value.as_str().unwrap_or("25%");
+fn number_or_percent(value: Option<&IntOrString>, whole: usize, up: bool) -> usize {
+    let text = match value {
+        Some(IntOrString::Int(value)) => return number(*value),
+        Some(IntOrString::String(text)) => text,
+        None => "25%",
+    };
     let percent: usize = text.trim_end_matches('%').parse().unwrap_or(25);
     let product = whole.saturating_mul(percent);
     if up { product.div_ceil(100) } else { product / 100 }
 }
 
 /// Moves replicas one step from the old sets to the new one.
-fn shift(store: &Store, deployment: &Object, new: &Arc<Object>, old: &[Arc<Object>]) {
-    let wanted = replicas(deployment);
+fn shift(
+    store: &Store,
+    deployment: &Object,
+    spec: &DeploymentSpec,
+    new: &Arc<Object>,
+    old: &[Arc<Object>],
+) {
+    let wanted = number(spec.replicas.unwrap_or(1));
     let old_replicas: usize = old.iter().map(|set| replicas(set)).sum();
     let now_new = replicas(new);
-    if deployment.value()["spec"]["strategy"]["type"] == "Recreate" {
+    let strategy = spec.strategy.as_ref().and_then(|strategy| strategy.type_.as_deref());
+    if strategy == Some("Recreate") {
         for set in old {
             scale(store, deployment, set, 0);
         }
@@ -142,11 +153,11 @@ fn shift(store: &Store, deployment: &Object, new: &Arc<Object>, old: &[Arc<Objec
         scale(store, deployment, new, if gone { wanted } else { now_new.min(wanted) });
         return;
     }
-    let Bounds { surge, unavailable } = bounds(deployment);
-    let room = (wanted + surge).saturating_sub(old_replicas + now_new);
+    let Bounds { surge, unavailable } = bounds(spec);
+    let room = wanted.saturating_add(surge).saturating_sub(old_replicas + now_new);
     scale(store, deployment, new, wanted.min(now_new + room));
 
-    let ready = |set: &Object| status_number(set, "readyReplicas");
+    let ready = |set: &Object| status(set).map_or(0, ready);
     let all_ready = ready(new) + old.iter().map(|set| ready(set)).sum::<usize>();
     let mut spare = all_ready.saturating_sub(wanted.saturating_sub(unavailable));
     for set in old.iter().filter(|set| replicas(set) > 0) {
@@ -157,9 +168,16 @@ fn shift(store: &Store, deployment: &Object, new: &Arc<Object>, old: &[Arc<Objec
     }
 }
 
-fn status_number(object: &Object, field: &str) -> usize {
-    let number = object.value()["status"][field].as_u64().unwrap_or(0);
-    usize::try_from(number).unwrap_or(usize::MAX)
+fn status(set: &Object) -> Option<&ReplicaSetStatus> {
+    set.typed::<ReplicaSet>().status.as_ref()
+}
+
+fn ready(status: &ReplicaSetStatus) -> usize {
+    number(status.ready_replicas.unwrap_or(0))
+}
+
+fn exist(status: &ReplicaSetStatus) -> usize {
+    number(status.replicas)
 }
 
 fn scale(store: &Store, deployment: &Object, set: &Arc<Object>, to: usize) {
@@ -177,32 +195,36 @@ fn scale(store: &Store, deployment: &Object, set: &Arc<Object>, to: usize) {
         "ScalingReplicaSet",
         &message,
     );
+    // One that is gone needs no replicas.
     let _ = store.change(&set.key(), |set| set["spec"]["replicas"] = to.into());
 }
 
 /// Removes the oldest of the sets that are kept for `rollout undo`.
-fn prune(store: &Store, deployment: &Object, old: &[Arc<Object>]) {
-    let limit = deployment.value()["spec"]["revisionHistoryLimit"].as_u64().unwrap_or(10);
+fn prune(store: &Store, spec: &DeploymentSpec, old: &[Arc<Object>]) {
+    let limit = number(spec.revision_history_limit.unwrap_or(10));
+    let is_idle = |set: &Object| replicas(set) == 0 && status(set).map_or(0, exist) == 0;
     let mut idle: BTreeMap<u64, &Arc<Object>> = BTreeMap::new();
-    for set in old.iter().filter(|set| replicas(set) == 0 && status_number(set, "replicas") == 0) {
+    for set in old.iter().filter(|set| is_idle(set)) {
         idle.insert(revision(set), set);
     }
-    let excess = idle.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+    let excess = idle.len().saturating_sub(limit);
     for set in idle.into_values().take(excess) {
         let _ = store.remove(&set.key());
     }
 }
 
-fn update_status(store: &Store, deployment: &Object, hash: &str) {
+fn update_status(store: &Store, deployment: &Object, spec: &DeploymentSpec, hash: &str) {
     let sets = sets_of(store, deployment);
-    let sum = |field| sets.iter().map(|set| status_number(set, field)).sum::<usize>();
+    let sum = |count: fn(&ReplicaSetStatus) -> usize| -> usize {
+        sets.iter().filter_map(|set| status(set)).map(count).sum()
+    };
     let new = sets
         .iter()
         .find(|set| set.labels().get(TEMPLATE_HASH_LABEL).is_some_and(|one| one == hash));
-    let updated = new.map_or(0, |set| status_number(set, "replicas"));
-    let (total, ready) = (sum("replicas"), sum("readyReplicas"));
-    let wanted = replicas(deployment);
-    let least = wanted - bounds(deployment).unavailable.min(wanted);
+    let updated = new.and_then(|set| status(set)).map_or(0, exist);
+    let (total, ready) = (sum(exist), sum(ready));
+    let wanted = number(spec.replicas.unwrap_or(1));
+    let least = wanted - bounds(spec).unavailable.min(wanted);
     let available = ready >= least;
     let complete = updated == wanted && total == wanted && ready >= wanted;
     let _ = store.change(&deployment.key(), |object: &mut Value| {

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
-use super::replica_set::is_ready;
+use super::replica_set::{has_ended, is_ready, status};
 use crate::objects::meta::owner_reference;
 use crate::objects::names::SERVICE_NAME_LABEL;
 use crate::objects::{Key, Kind, Object, Store};
@@ -20,17 +20,22 @@ pub(super) fn step(store: &Store) {
         let (mut pods, _) = store.list(Kind::Pod, Some(service.namespace()));
         pods.retain(|pod| {
             let labels = pod.labels();
-            pod.value()["status"]["podIP"].is_string()
-                && !matches!(pod.value()["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+            address(pod).is_some()
+                && !has_ended(pod)
                 && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
         });
         let slice = slice(&service, spec, &pods);
         let key = Key::new(Kind::EndpointSlice, service.namespace(), service.name());
         if store.get(&key).is_ok() {
+            // Also by what it is found: somebody may have taken it away. One that is gone meanwhile comes
+            // back with the next step.
             let _ = store.change(&key, |before| {
-                for field in ["endpoints", "ports"] {
+                for field in ["addressType", "endpoints", "ports"] {
                     before[field] = slice[field].clone();
                 }
+                let metadata = &slice["metadata"];
+                before["metadata"]["ownerReferences"] = metadata["ownerReferences"].clone();
+                json_patch::merge(&mut before["metadata"]["labels"], &metadata["labels"]);
             });
         } else {
             let _ = store.create(Kind::EndpointSlice, slice);
@@ -38,11 +43,15 @@ pub(super) fn step(store: &Store) {
     }
 }
 
+fn address(pod: &Object) -> Option<&str> {
+    status(pod)?.pod_ip.as_deref().filter(|address| !address.is_empty())
+}
+
 fn slice(service: &Object, spec: &core::ServiceSpec, pods: &[Arc<Object>]) -> Value {
     let endpoints = pods.iter().map(|pod| {
         let serving = is_ready(pod);
         json!({
-            "addresses": [pod.value()["status"]["podIP"]],
+            "addresses": [address(pod)],
             "conditions": {
                 // A pod that is leaving is no longer ready, although it still serves.
                 "ready": serving && !pod.is_terminating(),

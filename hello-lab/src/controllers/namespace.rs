@@ -18,20 +18,26 @@ pub(super) fn step(store: &Store) {
     }
 }
 
-/// The `ServiceAccount` and the ConfigMap that clients wait for in a new namespace.
+/// The `ServiceAccount` and the ConfigMap that clients wait for in a new namespace. They come back, and
+/// the certificate is that of kube-system, which is the cluster's own.
 fn furnish(store: &Store, namespace: &str) {
+    let key = |kind, name| Key::new(kind, namespace, name);
     let metadata = |name: &str| json!({"metadata": {"name": name, "namespace": namespace}});
-    // Asked first: this is done for every namespace after every change.
-    let is_missing = |kind, name| store.get(&Key::new(kind, namespace, name)).is_err();
-    // Errors mean that somebody else was faster.
-    if is_missing(Kind::ServiceAccount, "default") {
+    // Asked first: this is done for every namespace after every change. Errors mean that somebody else was
+    // faster.
+    if store.get(&key(Kind::ServiceAccount, "default")).is_err() {
         let _ = store.create(Kind::ServiceAccount, metadata("default"));
     }
-    if is_missing(Kind::ConfigMap, ROOT_CA) {
-        let mut map = metadata(ROOT_CA);
-        let root = store.get(&Key::new(Kind::ConfigMap, "kube-system", ROOT_CA));
-        map["data"] = root.map_or_else(|_| json!({}), |root| root.value()["data"].clone());
-        let _ = store.create(Kind::ConfigMap, map);
+    let Ok(root) = store.get(&Key::new(Kind::ConfigMap, "kube-system", ROOT_CA)) else { return };
+    let data = &root.value()["data"];
+    match store.get(&key(Kind::ConfigMap, ROOT_CA)) {
+        Ok(map) if map.value()["data"] == *data => {}
+        Ok(map) => _ = store.change(&map.key(), |map| map["data"] = data.clone()),
+        Err(_) => {
+            let mut map = metadata(ROOT_CA);
+            map["data"] = data.clone();
+            let _ = store.create(Kind::ConfigMap, map);
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use serde_json::{Value, json};
 
 use super::garbage;
@@ -45,24 +47,39 @@ pub(super) fn pods_of(store: &Store, set: &Object) -> Vec<Arc<Object>> {
     pods
 }
 
+pub(super) fn status(pod: &Object) -> Option<&PodStatus> {
+    pod.typed::<Pod>().status.as_ref()
+}
+
+/// Whether a pod has ended for good.
+pub(super) fn has_ended(pod: &Object) -> bool {
+    let phase = status(pod).and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
 /// Whether a pod counts as one of the replicas.
 pub(super) fn is_active(pod: &Object) -> bool {
-    !pod.is_terminating()
-        && !matches!(pod.value()["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+    !pod.is_terminating() && !has_ended(pod)
 }
 
 /// Whether a pod's Ready condition holds.
 pub(super) fn is_ready(pod: &Object) -> bool {
-    let conditions = pod.value()["status"]["conditions"].as_array().into_iter().flatten();
+    let conditions = status(pod).and_then(|status| status.conditions.as_ref());
     conditions
         .into_iter()
-        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// `spec.replicas`.
-pub(super) fn replicas(object: &Object) -> usize {
-    let replicas = object.value()["spec"]["replicas"].as_u64().unwrap_or(1);
-    usize::try_from(replicas).unwrap_or(usize::MAX)
+/// `spec.replicas` of a ReplicaSet.
+pub(super) fn replicas(set: &Object) -> usize {
+    let spec = set.typed::<ReplicaSet>().spec.as_ref();
+    number(spec.and_then(|spec| spec.replicas).unwrap_or(1))
+}
+
+/// A count of the API; validation refuses negative ones.
+pub(super) fn number(count: i32) -> usize {
+    usize::try_from(count).unwrap_or(0)
 }
 
 /// Those that sort first are given up first: not ready before ready, young before old.

@@ -1,11 +1,15 @@
 //! What an API server's admission does to an object before it is validated: it is let into its
-//! namespace, gets its defaults, and the values that are allocated to it.
+//! namespace, gets its defaults, and the values that are allocated to it; what only the system sets stays.
 
-use serde_json::{Value, json};
+mod service;
 
+use netpol::field_error::FieldError;
+use serde_json::Value;
+
+use self::service::AddressError;
+use super::allocation::Held;
 use super::defaults;
 use super::kind::{Key, Kind};
-use super::names::SERVICE_NETWORK;
 use super::object::remove;
 use super::store::{Store, StoreError};
 
@@ -27,6 +31,12 @@ pub enum AdmissionError {
         /// The namespace.
         namespace: String,
     },
+    /// It asks for what it cannot have.
+    #[error("{} {:?} asks for what it cannot have: {}", .0.kind.resource().kind, .0.name, .1.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Invalid(Key, Vec<FieldError>),
+    /// Every address of the Services' network is in use.
+    #[error("failed to allocate a serviceIP: range is full")]
+    NoAddress,
 }
 
 /// Whether a new object may be in its namespace.
@@ -46,33 +56,144 @@ pub fn check_namespace(store: &Store, object: &Value, kind: Kind) -> Result<(), 
     Ok(())
 }
 
-/// Fills in the defaults, and the address of a Service.
-pub fn admit(store: &Store, kind: Kind, object: &mut Value) {
-    strip_type(object);
-    defaults::apply(kind, object);
-    if kind == Kind::Service
-        && object["spec"]["clusterIP"].as_str().unwrap_or_default().is_empty()
-        && let Some(address) = free_service_address(store)
-    {
-        object["spec"]["clusterIPs"] = json!([address]);
-        object["spec"]["clusterIP"] = address.into();
-    }
+/// What was promised to an object that is to be created: keep it until the object is stored.
+#[derive(Debug)]
+#[must_use = "its address is anybody's again when this is dropped"]
+pub struct Admitted {
+    _address: Option<Held>,
 }
+
+/// Admits a new object: takes out what the system alone sets, fills in the defaults, and gives a Service
+/// its address.
+pub fn admit(store: &Store, kind: Kind, object: &mut Value) -> Result<Admitted, AdmissionError> {
+    strip_type(object);
+    for field in DELETION {
+        remove(&mut object["metadata"], field);
+    }
+    if HAVE_STATUS.contains(&kind) {
+        remove(object, "status");
+    }
+    defaults::apply(kind, object);
+    let address = match kind {
+        Kind::Service => service::allocate(store, object).map_err(|error| match error {
+            AddressError::Invalid(errors) => AdmissionError::Invalid(key_of(kind, object), errors),
+            AddressError::NoneLeft => AdmissionError::NoAddress,
+        })?,
+        _ => None,
+    };
+    Ok(Admitted { _address: address })
+}
+
+/// Admits a change of an object: gives it back what a client may leave out and nobody may take away, and
+/// fills in the defaults. What was seen of it ([`HAVE_STATUS`]) only the system changes.
+pub fn admit_change(kind: Kind, before: &Value, after: &mut Value) {
+    strip_type(after);
+    for field in DELETION {
+        carry_over(&before["metadata"], &mut after["metadata"], field);
+    }
+    match kind {
+        Kind::Service => service::keep(before, after),
+        // Its finalizer is for a request of its own to remove (`namespaceStrategy.PrepareForUpdate`).
+        Kind::Namespace => carry_over(before, after, "spec"),
+        Kind::Pod => {
+            // The scheduler's and admission's, not the client's.
+            for field in ["nodeName", "serviceAccountName"] {
+                if after["spec"][field].as_str().unwrap_or_default().is_empty() {
+                    carry_over(&before["spec"], &mut after["spec"], field);
+                }
+            }
+        }
+        _ => {}
+    }
+    if HAVE_STATUS.contains(&kind) {
+        carry_over(before, after, "status");
+    }
+    defaults::apply(kind, after);
+}
+
+/// Only the system deletes (`rest.BeforeCreate`, `rest.BeforeUpdate` of k8s.io/apiserver).
+const DELETION: [&str; 2] = ["deletionTimestamp", "deletionGracePeriodSeconds"];
+
+/// Kinds whose `status` is a resource of its own, which clients do not write with the rest (the
+/// `PrepareForCreate` and `PrepareForUpdate` of each).
+const HAVE_STATUS: [Kind; 6] =
+    [Kind::Deployment, Kind::Namespace, Kind::Node, Kind::Pod, Kind::ReplicaSet, Kind::Service];
 
 fn strip_type(object: &mut Value) {
     remove(object, "apiVersion");
     remove(object, "kind");
 }
 
-/// An address of the Services' network that no Service has.
-fn free_service_address(store: &Store) -> Option<String> {
-    let (services, _) = store.list(Kind::Service, None);
-    let taken = |address: &str| {
-        services.iter().any(|service| service.value()["spec"]["clusterIP"] == address)
-    };
-    // Random, so that the address of a deleted Service is not at once that of another.
-    let first = u32::from(SERVICE_NETWORK);
-    (0..1000)
-        .map(|_| std::net::Ipv4Addr::from(first + rand::random_range(0x100..0xffff)).to_string())
-        .find(|address| !taken(address))
+/// Makes a field what it was before: also absent.
+fn carry_over(before: &Value, after: &mut Value, field: &str) {
+    match before.get(field) {
+        Some(value) => after[field] = value.clone(),
+        None => remove(after, field),
+    }
+}
+
+fn key_of(kind: Kind, object: &Value) -> Key {
+    let field = |name: &str| object["metadata"][name].as_str().unwrap_or_default();
+    Key::new(kind, field("namespace"), field("name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn admitted(kind: Kind, mut object: Value) -> Value {
+        let _admitted = admit(&Store::default(), kind, &mut object).unwrap();
+        object
+    }
+
+    #[test]
+    fn clients_neither_delete_nor_say_what_was_seen() {
+        let metadata = json!({
+            "name": "p", "namespace": "n",
+            "deletionTimestamp": "2020-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0,
+        });
+        let pod = admitted(
+            Kind::Pod,
+            json!({"metadata": metadata, "status": {"phase": "Running", "podIP": "10.244.0.2"}}),
+        );
+        assert_eq!(pod["metadata"], json!({"name": "p", "namespace": "n"}));
+        assert_eq!(pod["status"], json!({"phase": "Pending"}));
+        let seen = json!({"phase": "Running", "podIP": "10.244.0.3"});
+        let before = json!({"metadata": metadata, "spec": {"nodeName": "a"}, "status": seen});
+        let mut after = json!({"metadata": {"name": "p"}, "status": {"phase": "Failed"}});
+        admit_change(Kind::Pod, &before, &mut after);
+        assert_eq!(after["metadata"]["deletionTimestamp"], metadata["deletionTimestamp"]);
+        assert_eq!(after["metadata"]["deletionGracePeriodSeconds"], 0);
+        assert_eq!(after["status"], seen);
+        assert_eq!(after["spec"]["nodeName"], "a");
+    }
+
+    #[test]
+    fn what_is_put_again_is_what_it_was() {
+        let written = |kind| match kind {
+            Kind::Service => json!({"ports": [{"port": 80}]}),
+            Kind::Deployment | Kind::ReplicaSet => {
+                json!({"template": {"spec": {"containers": [{"name": "c", "ports": [{}]}]}}})
+            }
+            _ => json!({}),
+        };
+        for kind in Kind::ALL {
+            let object = json!({"metadata": {"name": "a"}, "spec": written(kind)});
+            let before = admitted(kind, object.clone());
+            let mut after = object;
+            admit_change(kind, &before, &mut after);
+            assert_eq!(after, before, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_takes_a_namespaces_finalizer_or_name_away() {
+        let before = admitted(Kind::Namespace, json!({"metadata": {"name": "n"}}));
+        let mut after =
+            json!({"metadata": {"name": "n", "labels": {}}, "spec": {"finalizers": []}});
+        admit_change(Kind::Namespace, &before, &mut after);
+        assert_eq!(after, before);
+    }
 }

@@ -1,36 +1,14 @@
 //! The kinds of object that the lab knows, and where one object is among them.
 
-use k8s_openapi::api::{apps, core, discovery, networking};
-use netpol::read::strict::{DecodeError, decode};
-use serde::de::DeserializeOwned;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Service, ServiceAccount};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, ResourceScope};
+use netpol::read::strict::DecodeError;
 use serde_json::Value;
 
-/// A kind of object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// v1 ConfigMap.
-    ConfigMap,
-    /// v1 Event.
-    Event,
-    /// v1 Namespace.
-    Namespace,
-    /// v1 Node.
-    Node,
-    /// v1 Pod.
-    Pod,
-    /// v1 Service.
-    Service,
-    /// v1 `ServiceAccount`.
-    ServiceAccount,
-    /// apps/v1 Deployment.
-    Deployment,
-    /// apps/v1 ReplicaSet.
-    ReplicaSet,
-    /// discovery.k8s.io/v1 EndpointSlice.
-    EndpointSlice,
-    /// networking.k8s.io/v1 NetworkPolicy.
-    NetworkPolicy,
-}
+use super::typed::{Decoded, decode};
 
 /// Where an object is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,30 +46,64 @@ pub struct Resource {
     pub in_all: bool,
     /// Subresources besides the object itself.
     pub subresources: &'static [&'static str],
+    /// `v1` or `GROUP/v1`.
+    api_version: &'static str,
+}
+
+/// The one list of kinds: the type of each, its short names, and what else the API says of it. Group,
+/// version, kind, plural and scope are the type's own.
+macro_rules! kinds {
+    ($($kind:ident $short_names:tt $(. $with:ident($($argument:expr)?))*;)+) => {
+        /// A kind of object.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $(
+                #[doc = concat!("That of [`", stringify!($kind), "`].")]
+                $kind,
+            )+
+        }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: [Self; [$(stringify!($kind)),+].len()] = [$(Self::$kind),+];
+
+            /// How the API presents it.
+            #[must_use]
+            pub fn resource(self) -> &'static Resource {
+                match self {
+                    $(Self::$kind => {
+                        static RESOURCE: Resource =
+                            Resource::of::<$kind>(&$short_names)$(.$with($($argument)?))*;
+                        &RESOURCE
+                    })+
+                }
+            }
+
+            /// Decodes an object of this kind, and writes in `value` what its nulls were read as.
+            pub(super) fn decode(self, value: &mut Value) -> Result<Decoded, DecodeError> {
+                match self {
+                    $(Self::$kind => decode::<$kind>(value),)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    ConfigMap ["cm"];
+    Event ["ev"];
+    Namespace ["ns"];
+    Node ["no"];
+    Pod ["po"].in_all().with(&["exec", "log"]);
+    Service ["svc"].in_all();
+    ServiceAccount ["sa"];
+    Deployment ["deploy"].in_all().with(&["scale"]);
+    ReplicaSet ["rs"].in_all().with(&["scale"]);
+    EndpointSlice [];
+    NetworkPolicy ["netpol"];
 }
 
 impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 11] = [
-        Self::ConfigMap,
-        Self::Event,
-        Self::Namespace,
-        Self::Node,
-        Self::Pod,
-        Self::Service,
-        Self::ServiceAccount,
-        Self::Deployment,
-        Self::ReplicaSet,
-        Self::EndpointSlice,
-        Self::NetworkPolicy,
-    ];
-
-    /// How the API presents it.
-    #[must_use]
-    pub fn resource(self) -> &'static Resource {
-        &RESOURCES[self as usize]
-    }
-
     /// The kind with this group and plural.
     #[must_use]
     pub fn find(group: &str, plural: &str) -> Option<Self> {
@@ -104,52 +116,44 @@ impl Kind {
     /// `v1` or `GROUP/v1`.
     #[must_use]
     pub fn api_version(self) -> String {
-        match self.resource().group {
-            "" => "v1".to_owned(),
-            group => format!("{group}/v1"),
-        }
+        self.resource().api_version.to_owned()
     }
 
-    /// Whether `value` is an object of this kind with no field that the kind does not have.
-    pub fn check_fields(self, value: &Value) -> Result<(), DecodeError> {
-        fn check<T: DeserializeOwned>(value: &Value) -> Result<(), DecodeError> {
-            decode::<T>(value).map(drop)
-        }
-        match self {
-            Self::ConfigMap => check::<core::v1::ConfigMap>(value),
-            Self::Event => check::<core::v1::Event>(value),
-            Self::Namespace => check::<core::v1::Namespace>(value),
-            Self::Node => check::<core::v1::Node>(value),
-            Self::Pod => check::<core::v1::Pod>(value),
-            Self::Service => check::<core::v1::Service>(value),
-            Self::ServiceAccount => check::<core::v1::ServiceAccount>(value),
-            Self::Deployment => check::<apps::v1::Deployment>(value),
-            Self::ReplicaSet => check::<apps::v1::ReplicaSet>(value),
-            Self::EndpointSlice => check::<discovery::v1::EndpointSlice>(value),
-            Self::NetworkPolicy => check::<networking::v1::NetworkPolicy>(value),
-        }
+    /// Whether `value` is an object of this kind with no field that the kind does not have. Where it has
+    /// nulls, what the API server reads them as is written, unless a value is of the wrong type.
+    pub fn check_fields(self, value: &mut Value) -> Result<(), DecodeError> {
+        let (_, unknown) = self.decode(value)?;
+        if unknown.is_empty() { Ok(()) } else { Err(DecodeError::UnknownFields(unknown)) }
     }
 }
 
-/// In the order of [`Kind`].
-static RESOURCES: [Resource; Kind::ALL.len()] = [
-    resource("", "configmaps", "ConfigMap", &["cm"]),
-    resource("", "events", "Event", &["ev"]),
-    resource("", "namespaces", "Namespace", &["ns"]).cluster_wide(),
-    resource("", "nodes", "Node", &["no"]).cluster_wide(),
-    resource("", "pods", "Pod", &["po"]).in_all().with(&["exec", "log"]),
-    resource("", "services", "Service", &["svc"]).in_all(),
-    resource("", "serviceaccounts", "ServiceAccount", &["sa"]),
-    resource("apps", "deployments", "Deployment", &["deploy"]).in_all().with(&["scale"]),
-    resource("apps", "replicasets", "ReplicaSet", &["rs"]).in_all().with(&["scale"]),
-    resource("discovery.k8s.io", "endpointslices", "EndpointSlice", &[]),
-    resource("networking.k8s.io", "networkpolicies", "NetworkPolicy", &["netpol"]),
-];
+/// Whether a type's objects are in namespaces.
+trait Scope: ResourceScope {
+    const NAMESPACED: bool;
+}
+
+impl Scope for ClusterResourceScope {
+    const NAMESPACED: bool = false;
+}
+
+impl Scope for NamespaceResourceScope {
+    const NAMESPACED: bool = true;
+}
 
 impl Resource {
-    const fn cluster_wide(mut self) -> Self {
-        self.namespaced = false;
-        self
+    const fn of<T: k8s_openapi::Resource<Scope: Scope>>(
+        short_names: &'static [&'static str],
+    ) -> Self {
+        Self {
+            group: T::GROUP,
+            plural: T::URL_PATH_SEGMENT,
+            kind: T::KIND,
+            namespaced: <T::Scope as Scope>::NAMESPACED,
+            short_names,
+            in_all: false,
+            subresources: &[],
+            api_version: T::API_VERSION,
+        }
     }
 
     const fn in_all(mut self) -> Self {
@@ -178,32 +182,38 @@ impl Resource {
     }
 }
 
-const fn resource(
-    group: &'static str,
-    plural: &'static str,
-    kind: &'static str,
-    short_names: &'static [&'static str],
-) -> Resource {
-    Resource {
-        group,
-        plural,
-        kind,
-        namespaced: true,
-        short_names,
-        in_all: false,
-        subresources: &[],
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn the_table_is_in_the_order_of_the_kinds() {
+    fn each_kind_is_found_by_its_place_in_the_api() {
         for kind in Kind::ALL {
             assert_eq!(format!("{kind:?}"), kind.resource().kind);
             assert_eq!(Kind::find(kind.resource().group, kind.resource().plural), Some(kind));
+        }
+        let namespaced = |kind: Kind| kind.resource().namespaced;
+        assert!(!namespaced(Kind::Node) && !namespaced(Kind::Namespace) && namespaced(Kind::Pod));
+        assert_eq!(Kind::NetworkPolicy.api_version(), "networking.k8s.io/v1");
+        assert_eq!(Kind::Pod.api_version(), "v1");
+    }
+
+    #[test]
+    fn an_object_of_another_kind_or_with_other_fields_is_none_of_this_kind() {
+        for kind in Kind::ALL {
+            let mut object = json!({
+                "apiVersion": kind.api_version(),
+                "kind": kind.resource().kind,
+                "metadata": {"name": "a", "labels": {"b": null}},
+            });
+            kind.check_fields(&mut object).unwrap();
+            assert_eq!(object["metadata"]["labels"]["b"], "", "{kind:?}");
+            object["metadata"]["lables"] = json!({});
+            assert!(kind.check_fields(&mut object).is_err(), "{kind:?}");
+            let mut other = json!({"kind": "Other"});
+            assert!(kind.check_fields(&mut other).is_err(), "{kind:?}");
         }
     }
 }

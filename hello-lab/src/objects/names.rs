@@ -20,14 +20,24 @@ pub const TEMPLATE_HASH_LABEL: &str = "pod-template-hash";
 /// (`RevisionAnnotation` of k8s.io/kubectl/pkg/util/deployment).
 pub const REVISION_ANNOTATION: &str = "deployment.kubernetes.io/revision";
 
-/// Marks pods that are parts of the lab itself, not processes that it starts.
-pub const OWN_POD_ANNOTATION: &str = "hello-lab/part-of-the-lab";
-
 /// The ConfigMap of every namespace by which clients in pods can trust the API.
 pub const ROOT_CA: &str = "kube-root-ca.crt";
 
 /// The Services' network; its addresses exist only as DNAT rules of the pods.
 pub const SERVICE_NETWORK: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 0);
+
+/// Its prefix length.
+pub const SERVICE_PREFIX: u8 = 16;
+
+/// Namespace and name of the Service of the API.
+pub const API_SERVICE: (&str, &str) = ("default", "kubernetes");
+
+/// Namespace and name of the Service of the cluster's DNS.
+pub const DNS_SERVICE: (&str, &str) = ("kube-system", "kube-dns");
+
+/// Namespace and name of the pod of the cluster's DNS: a part of the lab itself, not a process that it
+/// starts.
+pub const DNS_POD: (&str, &str) = ("kube-system", "dns-hello-lab");
 
 /// The address of the Service `kubernetes`, the first of the Services' network.
 pub const API_SERVICE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);

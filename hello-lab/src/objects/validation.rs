@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol::field_error::FieldError;
 use netpol::names;
+use netpol::read::strict::decode;
 use netpol::selector::{Selector, labels_of};
 use serde_json::Value;
 
@@ -17,9 +19,11 @@ pub fn validate(kind: Kind, object: &Value) -> Vec<FieldError> {
     let spec = &object["spec"];
     match kind {
         Kind::NetworkPolicy => {
-            let policy = serde_json::from_value(object.clone()).expect("fields were checked");
-            // It checks the metadata too.
-            return netpol::validate::policy(&policy).err().unwrap_or_default();
+            return match decode::<NetworkPolicy>(object) {
+                // It checks the metadata too.
+                Ok(policy) => netpol::validate::policy(&policy).err().unwrap_or_default(),
+                Err(error) => vec![FieldError::invalid("spec", Value::Null, error.to_string())],
+            };
         }
         Kind::Pod => errors.extend(pod_spec("spec", spec)),
         Kind::Deployment | Kind::ReplicaSet => errors.extend(workload(spec)),

@@ -29,16 +29,30 @@ pub enum DecodeError {
 /// Decodes `value`. A type error is found first; else all unknown fields are named.
 pub fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, DecodeError> {
     let seen = Seen::default();
-    match T::deserialize(Node::root(value, &seen)) {
-        Ok(object) => {
-            let unknown = seen.unknown.into_inner();
-            if unknown.is_empty() { Ok(object) } else { Err(DecodeError::UnknownFields(unknown)) }
-        }
-        Err(error) => {
-            let path = seen.failed.into_inner().unwrap_or_default();
-            Err(DecodeError::WrongType { path, message: error.to_string() })
-        }
+    let object = read(value, &seen)?;
+    let unknown = seen.unknown.into_inner();
+    if unknown.is_empty() { Ok(object) } else { Err(DecodeError::UnknownFields(unknown)) }
+}
+
+/// Decodes `value`, and writes there what its nulls were read as: nothing for a field, `""` for a string
+/// in a map or a list, `{}` for an object in a list. So the API server stores them. Also the fields that
+/// the type does not have.
+pub fn decode_nulls<T: DeserializeOwned>(
+    value: &mut Value,
+) -> Result<(T, Vec<UnknownField>), DecodeError> {
+    let seen = Seen::default();
+    let object = read(value, &seen)?;
+    for null in seen.nulls.into_inner() {
+        null.replace(value);
     }
+    Ok((object, seen.unknown.into_inner()))
+}
+
+fn read<T: DeserializeOwned>(value: &Value, seen: &Seen) -> Result<T, DecodeError> {
+    T::deserialize(Node::root(value, seen)).map_err(|error| {
+        let path = seen.failed.borrow_mut().take().unwrap_or_default();
+        DecodeError::WrongType { path, message: error.to_string() }
+    })
 }
 
 impl UnknownField {
@@ -131,6 +145,56 @@ mod tests {
             prune(&mut value, path);
         }
         assert_eq!(value, json!({"spec": {"ingress": [{"from": []}]}}));
+    }
+
+    #[test]
+    fn nulls_become_what_they_were_read_as() {
+        use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+        let mut pod = json!({
+            "metadata": {"name": "p", "labels": {"a.b/c": null, "d": "e"}, "annotations": null},
+            "spec": {
+                "hostNetwork": null,
+                "nodeSelector": {"x": null},
+                "securityContext": {"supplementalGroups": [null, 5]},
+                "containers": [null, {
+                    "name": "c",
+                    "args": ["a", null],
+                    "ports": [null],
+                    "env": [{"name": "e", "value": null}],
+                    "resources": {"limits": {"cpu": null, "memory": "0.1Gi"}},
+                }],
+            },
+        });
+        let (typed, unknown) = decode_nulls::<Pod>(&mut pod).unwrap();
+        assert!(unknown.is_empty());
+        let expected = json!({
+            "metadata": {"name": "p", "labels": {"a.b/c": "", "d": "e"}},
+            "spec": {
+                "nodeSelector": {"x": ""},
+                "securityContext": {"supplementalGroups": [0, 5]},
+                "containers": [{}, {
+                    "name": "c",
+                    "args": ["a", ""],
+                    "ports": [{}],
+                    "env": [{"name": "e"}],
+                    "resources": {"limits": {"cpu": "0", "memory": "0.1Gi"}},
+                }],
+            },
+        });
+        assert_eq!(pod, expected);
+        assert_eq!(serde_json::from_value::<Pod>(pod).unwrap(), typed, "any reader sees the same");
+        let mut map = json!({"data": {"a": null}, "binaryData": {"b": null}, "immutable": null});
+        decode_nulls::<ConfigMap>(&mut map).unwrap();
+        assert_eq!(map, json!({"data": {"a": ""}, "binaryData": {"b": ""}}));
+    }
+
+    #[test]
+    fn nulls_are_replaced_beside_unknown_fields() {
+        let mut object =
+            json!({"spec": {"form": null, "podSelector": {"matchLabels": {"a": null}}}});
+        let (_, unknown) = decode_nulls::<NetworkPolicy>(&mut object).unwrap();
+        assert_eq!(unknown[0].path, "spec.form");
+        assert_eq!(object["spec"]["podSelector"]["matchLabels"]["a"], "");
     }
 
     #[test]

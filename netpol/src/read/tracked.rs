@@ -11,7 +11,7 @@ use std::fmt;
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
-use serde_json::{Error, Value, map};
+use serde_json::{Error, Value, json, map};
 
 /// Where in a document something is: `spec.ingress[0].from`.
 #[derive(Clone, Copy)]
@@ -32,6 +32,64 @@ impl fmt::Display for Path<'_> {
     }
 }
 
+/// A step on the way to a value.
+#[derive(Clone, Debug)]
+enum Step {
+    Field(String),
+    Element(usize),
+}
+
+impl Path<'_> {
+    fn steps(&self) -> Vec<Step> {
+        let (parent, last) = match self {
+            Path::Root => return Vec::new(),
+            Path::Field(parent, key) => (parent, Step::Field((*key).to_owned())),
+            Path::Element(parent, index) => (parent, Step::Element(*index)),
+        };
+        let mut steps = parent.steps();
+        steps.push(last);
+        steps
+    }
+}
+
+/// A null that was read, and the JSON of what it was read as; none for a field that is absent.
+#[derive(Debug)]
+pub(super) struct ReadNull {
+    steps: Vec<Step>,
+    meant: Option<Value>,
+}
+
+impl ReadNull {
+    /// Writes what was read in the place of the null.
+    pub(super) fn replace(self, root: &mut Value) {
+        let Self { mut steps, meant } = self;
+        let Some(last) = steps.pop() else {
+            *root = meant.unwrap_or_default();
+            return;
+        };
+        let mut place = Some(root);
+        for step in &steps {
+            place = place.and_then(|place| match step {
+                Step::Field(name) => place.get_mut(name),
+                Step::Element(index) => place.get_mut(index),
+            });
+        }
+        match (place, last) {
+            (Some(Value::Object(fields)), Step::Field(name)) => match meant {
+                Some(meant) => _ = fields.insert(name, meant),
+                None => _ = fields.remove(&name),
+            },
+            (Some(Value::Array(elements)), Step::Element(index)) => {
+                if let Some(element) = elements.get_mut(index) {
+                    *element = meant.unwrap_or_default();
+                }
+            }
+            // Each of them was passed on the way to the null.
+            _ => {}
+        }
+    }
+}
+
 /// A field that the type of its object does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownField {
@@ -45,6 +103,8 @@ pub struct UnknownField {
 #[derive(Default)]
 pub(super) struct Seen {
     pub unknown: RefCell<Vec<UnknownField>>,
+    /// Every null, in the order they stand.
+    pub nulls: RefCell<Vec<ReadNull>>,
     /// The innermost place of the error, if there was one.
     pub failed: RefCell<Option<String>>,
 }
@@ -68,6 +128,12 @@ pub(super) struct Node<'de, 'p> {
 impl<'de, 'p> Node<'de, 'p> {
     pub(super) fn root(value: &'de Value, seen: &'p Seen) -> Self {
         Self { value, path: Path::Root, siblings: &[], seen }
+    }
+
+    /// Notes what this null is read as.
+    fn null_is(&self, meant: Option<Value>) {
+        let null = ReadNull { steps: self.path.steps(), meant };
+        self.seen.nulls.borrow_mut().push(null);
     }
 
     fn visit<V: Visitor<'de>>(
@@ -111,37 +177,80 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
     ) -> Result<V::Value, Error> {
         match self.value {
             // As with all of the below, Go reads null as the type's zero.
-            Value::Null => visitor.visit_map(NoFields),
+            Value::Null => {
+                self.null_is(Some(json!({})));
+                visitor.visit_map(NoFields)
+            }
             _ => self.visit(fields, visitor),
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.value {
-            Value::Null => visitor.visit_map(NoFields),
+            Value::Null => {
+                self.null_is(Some(json!({})));
+                visitor.visit_map(NoFields)
+            }
             _ => self.visit(&[], visitor),
         }
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.value {
-            Value::Null => visitor.visit_borrowed_str(""),
+            Value::Null => {
+                self.null_is(Some("".into()));
+                visitor.visit_borrowed_str("")
+            }
+            _ => self.visit(&[], visitor),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.value {
+            Value::Null => {
+                self.null_is(Some(false.into()));
+                visitor.visit_bool(false)
+            }
+            _ => self.visit(&[], visitor),
+        }
+    }
+
+    fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_i64(visitor)
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.value {
+            Value::Null => {
+                self.null_is(Some(0.into()));
+                visitor.visit_i64(0)
+            }
             _ => self.visit(&[], visitor),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.value {
-            Value::Null => visitor.visit_none(),
+            Value::Null => {
+                // Every field is optional to the API's types. Of what is no field, only bytes are
+                // (the values of a ConfigMap's `binaryData`).
+                self.null_is(self.siblings.is_empty().then(|| "".into()));
+                visitor.visit_none()
+            }
             _ => visitor.visit_some(self),
         }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
+        if name == "Quantity" && self.value.is_null() {
+            // `Quantity.UnmarshalJSON` of k8s.io/apimachinery/pkg/api/resource.
+            self.null_is(Some("0".into()));
+            return visitor.visit_newtype_struct(BorrowedStrDeserializer::new("0"));
+        }
         visitor.visit_newtype_struct(self)
     }
 
@@ -163,7 +272,7 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str bytes byte_buf
+        i8 i16 i128 u8 u16 u32 u64 u128 f32 f64 char str bytes byte_buf
         unit unit_struct seq tuple tuple_struct identifier
     }
 }

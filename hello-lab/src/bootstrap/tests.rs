@@ -1,0 +1,167 @@
+//! The cluster's own objects together with the controllers: whatever happens to them, all is as it was once
+//! everybody has come to rest.
+
+use super::*;
+use crate::controllers;
+use crate::objects::deletion::terminate_pod;
+use crate::objects::names::SERVICE_NAME_LABEL;
+
+fn start() -> (Store, Bootstrap) {
+    let store = Store::default();
+    let addresses = vec![IpAddr::from([10, 244, 0, 2]), "fd00:10:244::2".parse().unwrap()];
+    let bootstrap = Bootstrap::new(store.clone(), "v1.34.0", "a certificate", addresses);
+    settle(&store, &bootstrap);
+    (store, bootstrap)
+}
+
+/// Steps until nothing changes any more.
+fn settle(store: &Store, bootstrap: &Bootstrap) {
+    for _ in 0..100 {
+        let before = store.version();
+        bootstrap.step();
+        controllers::step(store);
+        if store.version() == before {
+            return;
+        }
+    }
+    panic!("they never come to rest");
+}
+
+/// Every object, without what is new of one that came back.
+fn everything(store: &Store) -> Vec<(Key, Value)> {
+    let all = Kind::ALL.into_iter().flat_map(|kind| store.list(kind, None).0);
+    let mut all: Vec<_> = all
+        .map(|object| {
+            let mut value = object.value().clone();
+            for field in ["uid", "creationTimestamp", "resourceVersion", "generation"] {
+                crate::objects::object::remove(&mut value["metadata"], field);
+            }
+            let status = &mut value["status"];
+            for path in ["/startTime", "/containerStatuses/0/state/running/startedAt"] {
+                status.pointer_mut(path).map(Value::take);
+            }
+            for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+                condition["lastTransitionTime"].take();
+            }
+            for pointer in ["/metadata/ownerReferences/0/uid", "/endpoints/0/targetRef/uid"] {
+                value.pointer_mut(pointer).map(Value::take);
+            }
+            (object.key(), value)
+        })
+        .collect();
+    all.sort_by(|one, other| one.0.cmp(&other.0));
+    all
+}
+
+fn assert_same(store: &Store, before: &[(Key, Value)], after_what: &str) {
+    let after = everything(store);
+    let one_sided = |from: &[(Key, Value)], other: &[(Key, Value)], sign| {
+        let missing = from.iter().filter(|one| !other.contains(one));
+        missing.map(|(key, value)| format!("{sign} {key:?}: {value}")).collect::<Vec<_>>()
+    };
+    let differences = [one_sided(before, &after, '-'), one_sided(&after, before, '+')].concat();
+    assert!(differences.is_empty(), "{after_what}: {differences:#?}");
+}
+
+#[test]
+fn a_cluster_has_its_objects_from_the_start() {
+    let (store, _) = start();
+    let names = |kind| {
+        let names = store.list(kind, None).0.iter().map(|object| name(object)).collect::<Vec<_>>();
+        names.join(" ")
+    };
+    assert_eq!(names(Kind::Namespace), "/default /kube-node-lease /kube-public /kube-system");
+    assert_eq!(names(Kind::Service), "default/kubernetes kube-system/kube-dns");
+    assert_eq!(names(Kind::Pod), "kube-system/dns-hello-lab");
+    assert_eq!(names(Kind::EndpointSlice), "kube-system/kube-dns");
+    assert_eq!(store.list(Kind::ConfigMap, None).0.len(), 4);
+    assert_eq!(store.list(Kind::ServiceAccount, None).0.len(), 4);
+}
+
+#[test]
+fn each_object_that_is_removed_comes_back_and_so_do_all_at_once() {
+    let (store, bootstrap) = start();
+    let before = everything(&store);
+    for (key, _) in &before {
+        let removed = store.remove(key).unwrap();
+        settle(&store, &bootstrap);
+        assert_same(&store, &before, &format!("{key:?}"));
+        assert_ne!(store.get(key).unwrap().uid(), removed.uid());
+    }
+    for (key, _) in &before {
+        store.remove(key).unwrap();
+    }
+    settle(&store, &bootstrap);
+    assert_same(&store, &before, "at the end");
+}
+
+#[test]
+fn the_pod_of_the_dns_is_gone_at_once_when_it_is_deleted_and_another_is_there() {
+    let (store, bootstrap) = start();
+    let key = Bootstrap::dns_pod_key();
+    let first = store.get(&key).unwrap();
+    terminate_pod(&store, &key, None).unwrap();
+    bootstrap.step();
+    let second = store.get(&key).unwrap();
+    assert!(!second.is_terminating());
+    assert_ne!(second.uid(), first.uid());
+    assert_eq!(second.value()["status"]["podIP"], "10.244.0.2");
+}
+
+#[test]
+fn what_makes_them_what_they_are_is_put_right() {
+    let (store, bootstrap) = start();
+    let before = everything(&store);
+    let changes: [(Kind, (&str, &str), Value); 10] = [
+        (Kind::Service, DNS_SERVICE, json!({"spec": {"selector": {"k8s-app": "x", "y": "z"}}})),
+        (Kind::Service, DNS_SERVICE, json!({"spec": {"clusterIP": "10.96.9.9", "ports": null}})),
+        (Kind::Service, DNS_SERVICE, json!({"spec": null, "metadata": {"labels": null}})),
+        (Kind::Service, API_SERVICE, json!({"spec": {"ports": [{"port": 1}]}})),
+        (Kind::Pod, DNS_POD, json!({"metadata": {"labels": {"k8s-app": "mine"}}})),
+        (Kind::Pod, DNS_POD, json!({"spec": {"containers": [{"name": "c", "image": "i"}]}})),
+        (Kind::Node, ("", NODE_NAME), json!({"spec": null, "status": null})),
+        (Kind::ConfigMap, ("kube-system", ROOT_CA), json!({"data": {"ca.crt": "mine", "x": "y"}})),
+        (Kind::ConfigMap, ("default", ROOT_CA), json!({"data": null})),
+        (
+            Kind::EndpointSlice,
+            DNS_SERVICE,
+            json!({
+                "metadata": {"labels": {SERVICE_NAME_LABEL: "other"}, "ownerReferences": null},
+                "endpoints": [],
+            }),
+        ),
+    ];
+    for (kind, (namespace, name), change) in changes {
+        let key = Key::new(kind, namespace, name);
+        store.change(&key, |object| json_patch::merge(object, &change)).unwrap();
+        assert_ne!(everything(&store), before, "{change}");
+        settle(&store, &bootstrap);
+        assert_same(&store, &before, &change.to_string());
+    }
+}
+
+#[test]
+fn what_somebody_adds_stays() {
+    let (store, bootstrap) = start();
+    let key = Key::new(Kind::Node, "", NODE_NAME);
+    let change = json!({"metadata": {"labels": {"disk": "ssd"}}, "spec": {"unschedulable": true}});
+    store.change(&key, |node| json_patch::merge(node, &change)).unwrap();
+    let changed = store.version();
+    settle(&store, &bootstrap);
+    assert_eq!(store.version(), changed, "nobody has changed anything since");
+}
+
+#[test]
+fn a_pod_that_takes_the_place_of_the_dns_is_replaced() {
+    let (store, bootstrap) = start();
+    let before = everything(&store);
+    let key = Bootstrap::dns_pod_key();
+    store.remove(&key).unwrap();
+    let other = json!({
+        "metadata": {"name": key.name, "namespace": key.namespace},
+        "spec": {"containers": [{"name": "c", "image": "hello-client:1.0.0"}]},
+    });
+    store.create(Kind::Pod, other).unwrap();
+    settle(&store, &bootstrap);
+    assert_same(&store, &before, "at the end");
+}
