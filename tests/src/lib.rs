@@ -2,6 +2,7 @@
 
 mod lab;
 mod process;
+pub mod proxy;
 pub mod rolling;
 pub mod server;
 pub mod typist;

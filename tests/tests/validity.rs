@@ -1,14 +1,13 @@
-//! A real API server and netpol agree on which policies are valid: those of the tables in
+//! The lab, a real API server and netpol agree on which policies are valid: those of the tables in
 //! netpol/tests/{invalid,odd}.yaml.
 //!
 //! `HELLO_KUBERNETES` names the kubeconfig of a cluster for tests alone. Nothing is stored there: each
 //! request is a dry run.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use end_to_end::{program, repository, run, skip};
+use end_to_end::proxy::{Proxy, Request};
+use end_to_end::{As, Lab, PATIENCE, program, repository, run, skip};
 use serde_json::Value;
 
 const HEAD: &str =
@@ -41,51 +40,60 @@ fn cases(file: &str) -> Vec<Case> {
     list.iter().map(case).collect()
 }
 
-/// `kubectl proxy`, so that a body can be sent as it is: kubectl itself parses YAML first, and loses
-/// duplicate keys.
-struct Proxy {
-    process: Child,
-    port: u16,
+/// Whether the API server would take the policy; its answer. The body is sent as it is: kubectl itself
+/// parses YAML first, and loses duplicate keys.
+fn takes(proxy: &Proxy, text: &str) -> (bool, String) {
+    let request = Request {
+        method: "POST",
+        path: "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies\
+               ?dryRun=All&fieldValidation=Strict",
+        content_type: "application/yaml",
+        body: text,
+    };
+    let answer = proxy.send(request, PATIENCE);
+    assert!(matches!(answer.code, 201 | 400 | 422), "neither taken nor refused: {answer:?}");
+    (answer.code == 201, answer.body)
 }
 
-impl Proxy {
-    fn start(kubeconfig: &str) -> Self {
-        let mut process = Command::new("kubectl")
-            .args(["proxy", "--port=0", "--kubeconfig", kubeconfig])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().rsplit(':').next().unwrap().parse().expect("the proxy's port");
-        Self { process, port }
+/// Every case of both files, and whether it is valid.
+fn all_cases() -> Vec<(Case, bool)> {
+    let mut all = Vec::new();
+    for (file, valid, at_least) in [("invalid.yaml", false, 70), ("odd.yaml", true, 40)] {
+        let cases = cases(file);
+        assert!(cases.len() >= at_least, "{file}: {}", cases.len());
+        all.extend(cases.into_iter().map(|case| (case, valid)));
     }
-
-    /// Whether the API server would take the policy; its answer.
-    fn takes(&self, text: &str) -> (bool, String) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        write!(
-            stream,
-            "POST /apis/networking.k8s.io/v1/namespaces/default/networkpolicies\
-             ?dryRun=All&fieldValidation=Strict HTTP/1.1\r\nHost: localhost\r\n\
-             Content-Type: application/yaml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
-            text.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let refused = answer.starts_with("HTTP/1.1 400 ") || answer.starts_with("HTTP/1.1 422 ");
-        let taken = answer.starts_with("HTTP/1.1 201 ");
-        assert!(refused || taken, "neither taken nor refused: {answer}");
-        (taken, answer)
-    }
+    all
 }
 
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+/// Whether netpol is right about a case.
+fn netpol_knows(case: &Case, valid: bool) -> Result<(), String> {
+    let netpol = run(Command::new(program("netpol")).args(["check", "-"]), &case.text);
+    if netpol.status.success() == valid {
+        return Ok(());
     }
+    Err(format!("netpol: {}: {}", case.name, netpol.stderr))
+}
+
+/// Whether `kubectl apply` takes a case as it should.
+fn kubectl_knows(kubectl: &mut Command, case: &Case, valid: bool) -> Result<(), String> {
+    let kubectl = kubectl.args(["apply", "--dry-run=server", "--validate=strict", "-f", "-"]);
+    let output = run(kubectl, &case.text);
+    if output.status.success() == (valid || case.taken_by == "kubectl") {
+        return Ok(());
+    }
+    Err(format!("kubectl: {}: {}{}", case.name, output.stdout, output.stderr))
+}
+
+#[test]
+fn the_lab_refuses_the_invalid_policies_and_takes_the_odd_ones() {
+    let lab = Lab::start(As::Myself);
+    let judge = |(case, valid): (Case, bool)| {
+        [kubectl_knows(&mut lab.command("kubectl"), &case, valid), netpol_knows(&case, valid)]
+    };
+    let wrong: Vec<_> = all_cases().into_iter().flat_map(judge).filter_map(Result::err).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    lab.end();
 }
 
 #[test]
@@ -94,28 +102,20 @@ fn the_api_server_refuses_the_invalid_policies_and_takes_the_odd_ones() {
     let Ok(kubeconfig) = std::env::var("HELLO_KUBERNETES") else {
         return skip(NAME, "HELLO_KUBERNETES names no kubeconfig of a Kubernetes for tests");
     };
-    let proxy = Proxy::start(&kubeconfig);
+    let kubectl = || {
+        let mut kubectl = Command::new("kubectl");
+        kubectl.env("KUBECONFIG", &kubeconfig);
+        kubectl
+    };
+    let proxy = Proxy::start(&mut kubectl());
     let mut wrong = Vec::new();
-    for (file, valid, at_least) in [("invalid.yaml", false, 60), ("odd.yaml", true, 20)] {
-        let cases = cases(file);
-        assert!(cases.len() >= at_least, "{file}: {}", cases.len());
-        for case in &cases {
-            let (taken, answer) = proxy.takes(&case.text);
-            if taken != (valid || case.taken_by == "API server") {
-                wrong.push(format!("the API server: {file}: {}: {answer}", case.name));
-            }
-            let mut kubectl = Command::new("kubectl");
-            kubectl.args(["apply", "--dry-run=server", "--validate=strict", "-f", "-"]);
-            let output = run(kubectl.env("KUBECONFIG", &kubeconfig), &case.text);
-            let taken = output.status.success();
-            if taken != (valid || case.taken_by == "kubectl") {
-                wrong.push(format!("kubectl: {file}: {}: {}", case.name, output.stderr));
-            }
-            let netpol = run(Command::new(program("netpol")).args(["check", "-"]), &case.text);
-            if netpol.status.success() != valid {
-                wrong.push(format!("netpol: {file}: {}: {}", case.name, netpol.stderr));
-            }
+    for (case, valid) in all_cases() {
+        let (taken, answer) = takes(&proxy, &case.text);
+        if taken != (valid || case.taken_by == "API server") {
+            wrong.push(format!("the API server: {}: {answer}", case.name));
         }
+        wrong.extend(kubectl_knows(&mut kubectl(), &case, valid).err());
+        wrong.extend(netpol_knows(&case, valid).err());
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -26,7 +26,9 @@ pub(super) fn one(api: &Api, call: &Call, name: &str, body: &[u8]) -> Result<Res
         delete_object(&api.store, &object, &options)?;
     }
     if matches!(object.kind(), Kind::Pod | Kind::Namespace) {
-        let left = api.store.get(&key).unwrap_or(object);
+        // Another may have taken its place already: kubectl would wait for that one's end.
+        let left = api.store.get(&key).ok().filter(|left| left.uid() == object.uid());
+        let left = left.unwrap_or(object);
         return Ok(json_response(StatusCode::OK, &left.presented()));
     }
     let resource = object.kind().resource();
