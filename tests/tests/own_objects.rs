@@ -65,7 +65,7 @@ fn what_the_cluster_needs_comes_back_within_a_second_and_names_resolve_again() {
     wait_for("the name", || resolves(&lab).then_some(()));
     let before = own(&lab);
     assert!(before.len() >= 12, "{before:#?}");
-    let spec = r#"{"spec":{"selector":{"k8s-app":"other"},"ports":null}}"#;
+    let spec = r#"{"spec":{"selector":{"k8s-app":"other"},"ports":[{"port":1}]}}"#;
     let finalizers = r#"{"metadata":{"finalizers":["example.com/stay"]}}"#;
     for line in [
         "delete pod -n kube-system dns-hello-lab",

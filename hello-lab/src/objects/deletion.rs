@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::kind::Key;
 use super::meta::timestamp;
+use super::names::DNS_POD;
 use super::object::Object;
 use super::store::{Store, StoreError};
 
@@ -19,7 +20,10 @@ pub fn terminate_pod(
 ) -> Result<Arc<Object>, StoreError> {
     let pod = store.get(key)?;
     let own = pod.value()["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30);
-    let grace = grace_seconds.unwrap_or(own);
+    // The DNS's pod is no process, so nothing has to end: it is gone before kubectl looks, which would
+    // else take the one that comes in its place for the old one, and wait for ever.
+    let is_dns = (key.namespace.as_str(), key.name.as_str()) == DNS_POD;
+    let grace = if is_dns { 0 } else { grace_seconds.unwrap_or(own) };
     if grace == 0 {
         return store.remove(key);
     }
