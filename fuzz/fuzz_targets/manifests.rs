@@ -8,7 +8,7 @@ use netpol::compile::{Behaviour, compile};
 use netpol::connectivity::connectivity;
 use netpol::evaluate::Connection;
 use netpol::explain::explain;
-use netpol::isolation::Party;
+use netpol::isolation::End;
 use netpol::policy::Direction;
 use netpol::port::Protocol;
 use netpol::read::{Input, manifests};
@@ -30,8 +30,8 @@ fuzz_target!(|data: &[u8]| {
         for (destination, inwards) in &filters {
             for (protocol, port) in [(Protocol::Tcp, 80), (Protocol::Udp, 53), (Protocol::Sctp, 1)] {
                 let connection = Connection {
-                    source: Party::Pod(source),
-                    destination: Party::Pod(destination),
+                    source: End::Pod(source),
+                    destination: End::Pod(destination),
                     protocol,
                     port,
                 };

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use netpol::compile::{Behaviour, Denied, Established};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +114,14 @@ pub struct Settings {
     pub fail: Option<Loop>,
 }
 
+impl Settings {
+    /// What the lab does where the API leaves it to the engine.
+    #[must_use]
+    pub fn behaviour(&self) -> Behaviour {
+        Behaviour { denied: self.denied, established: self.established, log_group: None }
+    }
+}
+
 /// An image that is a program on this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FurtherImage {
@@ -135,26 +144,6 @@ impl FurtherImage {
             .map_err(|error| format!("{path} cannot be run: {}", error.desc()))?;
         Ok(Self { reference: reference.to_owned(), program })
     }
-}
-
-/// What becomes of packets that no policy allows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub enum Denied {
-    /// Dropped: clients time out, as with most engines
-    #[default]
-    Drop,
-    /// Rejected: clients are refused at once, as with kube-router
-    Reject,
-}
-
-/// What becomes of open connections that a new policy does not allow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub enum Established {
-    /// Cut at once, as with Cilium and GKE Dataplane V2
-    #[default]
-    Cut,
-    /// Kept until they end, as with Calico
-    Keep,
 }
 
 /// What the processes of a lab's start tell each other: one argument, as JSON.

@@ -8,13 +8,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use netpol::compile::{self, Behaviour};
 use nix::mount::MsFlags;
 
 use crate::api::call::Api;
 use crate::api::router;
 use crate::api::serve::Listener;
-use crate::args::{Denied, Established, Settings, Stage};
+use crate::args::Stage;
 use crate::bootstrap::Bootstrap;
 use crate::kubelet;
 use crate::kubelet::exec::Containers;
@@ -48,7 +47,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<Infalli
 
     let store = Store::default();
     let network = Network::new().await?;
-    let enforcer = Enforcer::new(store.clone(), behaviour(&stage.settings));
+    let enforcer = Enforcer::new(store.clone(), stage.settings.behaviour());
     let proxy = ServiceProxy::new(store.clone());
 
     // The DNS is a pod like any other to the policies.
@@ -109,20 +108,6 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<Infalli
     writeln!(ready, "ready").context("cannot tell that the lab is ready")?;
     ready.flush()?;
     Err(loops.first_end().await.into())
-}
-
-fn behaviour(settings: &Settings) -> Behaviour {
-    Behaviour {
-        denied: match settings.denied {
-            Denied::Drop => compile::Denied::Drop,
-            Denied::Reject => compile::Denied::Reject,
-        },
-        established: match settings.established {
-            Established::Cut => compile::Established::Cut,
-            Established::Keep => compile::Established::Keep,
-        },
-        log_group: None,
-    }
 }
 
 /// 256 random bits.

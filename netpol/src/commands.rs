@@ -5,18 +5,21 @@
 //! - [`diff`]: what another version of the manifests would change.
 //! - [`enforce`]: keeps the policies of one pod in force.
 //! - [`list`]: who may reach whom; [`formats`]: the forms of its answer.
-//! - [`policies`]: `apply`, `delete` and `get`, which speak to a running enforcer.
+//! - [`apply`], [`delete`], [`get`]: speak to a running enforcer by [`enforcer`].
 //! - [`sources`]: where all of these read manifests from.
 //! - [`why`]: whether a connection may be made, and which rule decided.
 
+mod apply;
 mod check;
 mod colour;
 mod completions;
+mod delete;
 mod diff;
 mod enforce;
+mod enforcer;
 mod formats;
+mod get;
 mod list;
-mod policies;
 mod sources;
 mod why;
 
@@ -44,9 +47,9 @@ enum Command {
     Diff(diff::Diff),
     Check(check::Check),
     Enforce(enforce::Enforce),
-    Apply(policies::Apply),
-    Delete(policies::Delete),
-    Get(policies::Get),
+    Apply(apply::Apply),
+    Delete(delete::Delete),
+    Get(get::Get),
     Completions(completions::Completions),
 }
 

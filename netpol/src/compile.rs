@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
 use crate::cluster::{Cluster, Pod};
-use crate::isolation::{Allowance, Isolation, Party};
+use crate::isolation::{Allowance, End, Isolation};
 use crate::policy::{Direction, Peer, Peers, PortSpec, Ports};
 use crate::port::{PortRange, Protocol};
 use crate::ranges::Addresses;
@@ -43,22 +46,22 @@ pub struct Behaviour {
 }
 
 /// What becomes of open connections that a new policy does not allow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Established {
-    /// They are cut at once, as Cilium and Dataplane V2 do.
+    /// Cut at once, as with Cilium and GKE Dataplane V2
     #[default]
     Cut,
-    /// They live on until they end by themselves, as with Calico.
+    /// Kept until they end, as with Calico
     Keep,
 }
 
 /// What becomes of packets that no rule allows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Denied {
-    /// Dropped: the client times out, as the tutorial shows.
+    /// Dropped: clients time out, as with most engines
     #[default]
     Drop,
-    /// Rejected: the client is refused at once, as kube-router does.
+    /// Rejected: clients are refused at once, as with kube-router
     Reject,
 }
 
@@ -152,7 +155,7 @@ impl PeerSet {
 pub fn compile(cluster: &Cluster, pod: &Pod, nodes: &[IpAddr], behaviour: Behaviour) -> PodFilter {
     let filter = |direction| match Isolation::of(cluster, pod, direction) {
         Isolation::Open => Filter::Open,
-        Isolation::Allowed { rules, .. } => {
+        Isolation::Isolated { rules, .. } => {
             let mut accepts = Accepts::default();
             for allowance in rules {
                 accepts.add(cluster, pod, direction, &allowance);
@@ -251,7 +254,7 @@ fn peers(cluster: &Cluster, rule: &Allowance<'_>) -> PeerSet {
             Peer::Pods { .. } => cluster
                 .pods()
                 .iter()
-                .filter(|pod| peer.matches(cluster, &rule.policy.namespace, Party::Pod(pod)))
+                .filter(|pod| peer.matches(cluster, &rule.policy.namespace, End::Pod(pod)))
                 .flat_map(|pod| &pod.addresses)
                 .for_each(|address| addresses.add(*address)),
         }

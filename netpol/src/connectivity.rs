@@ -18,13 +18,12 @@ use self::external::ranges;
 use self::interned::{ALL, Id, Interned, NONE};
 use crate::cluster::{Cluster, Pod, PodsByNamespace, Workload};
 use crate::connections::Connections;
-use crate::difference::Pairs;
 use crate::isolation::{Allowance, Block, Isolation};
 use crate::policy::Direction;
 
-/// One end of a permitted pair.
+/// One end of a permitted pair as it is listed: pods of one workload are one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum End {
+pub enum ListedEnd {
     /// Addresses outside the cluster, from the first to the last.
     External(IpAddr, IpAddr),
     /// A workload, and its namespace.
@@ -37,7 +36,7 @@ pub enum End {
 }
 
 /// `NAMESPACE/NAME[KIND]` or `FIRST-LAST[External]`.
-impl fmt::Display for End {
+impl fmt::Display for ListedEnd {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::External(first, last) => write!(out, "{first}-{last}[External]"),
@@ -48,7 +47,7 @@ impl fmt::Display for End {
     }
 }
 
-impl End {
+impl ListedEnd {
     /// The workload that `pod` is of.
     #[must_use]
     pub fn of(pod: &Pod) -> Self {
@@ -56,10 +55,13 @@ impl End {
     }
 }
 
-/// Every permitted pair and what may pass between the two.
+/// Every permitted pair, source first, and what may pass between the two.
+pub type Connectivity = BTreeMap<(ListedEnd, ListedEnd), Connections>;
+
+/// The connectivity of `cluster`.
 #[must_use]
-pub fn connectivity(cluster: &Cluster) -> Pairs {
-    let mut pairs = Pairs::new();
+pub fn connectivity(cluster: &Cluster) -> Connectivity {
+    let mut pairs = Connectivity::new();
     each_pair(cluster, |source, destination, connections| {
         pairs.insert((source.clone(), destination.clone()), connections.clone());
     });
@@ -71,14 +73,14 @@ pub fn connectivity(cluster: &Cluster) -> Pairs {
 /// Pods of one workload are one end. Blocks of addresses are of what is outside the cluster: no
 /// pod is listed for one (rule 18), nor a workload for itself. A pod on its node's network, for
 /// which policies are undefined (rule 19), is listed as if it had one of its own.
-pub fn each_pair(cluster: &Cluster, mut tell: impl FnMut(&End, &End, &Connections)) {
+pub fn each_pair(cluster: &Cluster, mut tell: impl FnMut(&ListedEnd, &ListedEnd, &Connections)) {
     let mut cluster = cluster.clone();
     cluster.pods_mut().iter_mut().for_each(|pod| pod.host_network = false);
     let world = World::new(&cluster);
     let mut interned = Interned::default();
     let [ingress, egress] = Direction::BOTH.map(|way| Filters::new(&world, &mut interned, way));
 
-    let mut from_outside: BTreeMap<End, Vec<(usize, Connections)>> = BTreeMap::new();
+    let mut from_outside: BTreeMap<ListedEnd, Vec<(usize, Connections)>> = BTreeMap::new();
     let mut external = External::new(&ingress);
     for index in 0..world.ends.len() {
         for (range, connections) in external.of(world.pods_of(index)) {
@@ -132,15 +134,15 @@ struct World<'a> {
     by_namespace: PodsByNamespace<'a>,
     pods: Vec<&'a Pod>,
     /// Sorted.
-    ends: Vec<End>,
+    ends: Vec<ListedEnd>,
     end_of_pod: Vec<usize>,
     first_pod_of_end: Vec<usize>,
 }
 
 impl<'a> World<'a> {
     fn new(cluster: &'a Cluster) -> Self {
-        let mut sorted: Vec<(End, &Pod)> =
-            cluster.pods().iter().map(|pod| (End::of(pod), pod)).collect();
+        let mut sorted: Vec<(ListedEnd, &Pod)> =
+            cluster.pods().iter().map(|pod| (ListedEnd::of(pod), pod)).collect();
         sorted.sort_by(|one, other| one.0.cmp(&other.0));
         let mut world = Self {
             cluster,
@@ -194,7 +196,7 @@ impl<'a> Filters<'a> {
         let mut known = HashMap::new();
         let mut selected = HashMap::new();
         for pod in &world.pods {
-            let Isolation::Allowed { rules, .. } = Isolation::of(world.cluster, pod, direction)
+            let Isolation::Isolated { rules, .. } = Isolation::of(world.cluster, pod, direction)
             else {
                 filters.of_pod.push(OPEN);
                 continue;
@@ -298,7 +300,7 @@ impl Row {
 /// The addresses outside that something may pass to or from, found once for the same filters.
 struct External<'f, 'a> {
     filters: &'f Filters<'a>,
-    found: HashMap<Vec<usize>, Vec<(End, Connections)>>,
+    found: HashMap<Vec<usize>, Vec<(ListedEnd, Connections)>>,
 }
 
 impl<'f, 'a> External<'f, 'a> {
@@ -307,7 +309,7 @@ impl<'f, 'a> External<'f, 'a> {
     }
 
     /// Those of an end's pods.
-    fn of(&mut self, pods: std::ops::Range<usize>) -> &[(End, Connections)] {
+    fn of(&mut self, pods: std::ops::Range<usize>) -> &[(ListedEnd, Connections)] {
         let mut key = self.filters.of_pod[pods].to_vec();
         key.sort_unstable();
         key.dedup();

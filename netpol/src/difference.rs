@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::connections::Connections;
-use crate::connectivity::End;
+use crate::connectivity::{Connectivity, ListedEnd};
 use crate::ranges::{address, cut, number};
-
-/// Every permitted pair, as [`crate::connectivity::connectivity`] finds them.
-pub type Pairs = BTreeMap<(End, End), Connections>;
 
 /// The connections that `new` permits and `old` does not: for what is lost, the other way round.
 #[must_use]
-pub fn gained(old: &Pairs, new: &Pairs) -> Pairs {
+pub fn gained(old: &Connectivity, new: &Connectivity) -> Connectivity {
     let (old, new) = (Cut::of(old), Cut::of(new));
-    let mut gained = Pairs::new();
+    let mut gained = Connectivity::new();
     for (pair, connections) in &new.inside {
         let before = old.inside.get(pair);
         let more = before.map_or_else(|| connections.clone(), |old| connections.difference(old));
@@ -25,7 +22,7 @@ pub fn gained(old: &Pairs, new: &Pairs) -> Pairs {
         let before = old.outside.get(place).map_or(&[][..], Vec::as_slice);
         for (first, last, more) in difference(before, ranges) {
             let [first, last] = [first, last].map(|number| address(number, place.is_v6));
-            let outside = End::External(first, last);
+            let outside = ListedEnd::External(first, last);
             let pair = match place.way {
                 Way::In => (outside, place.workload.clone()),
                 Way::Out => (place.workload.clone(), outside),
@@ -42,14 +39,14 @@ type Range = (u128, u128, Connections);
 /// Pairs within the cluster, and those with what is outside by the workload that they are of.
 #[derive(Default)]
 struct Cut {
-    inside: Pairs,
+    inside: Connectivity,
     outside: BTreeMap<Place, Vec<Range>>,
 }
 
 /// A workload, a direction and a family of addresses.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
-    workload: End,
+    workload: ListedEnd,
     way: Way,
     is_v6: bool,
 }
@@ -61,12 +58,12 @@ enum Way {
 }
 
 impl Cut {
-    fn of(pairs: &Pairs) -> Self {
+    fn of(pairs: &Connectivity) -> Self {
         let mut cut = Self::default();
         for ((source, destination), connections) in pairs {
             let (workload, way, range) = match (source, destination) {
-                (End::External(first, last), workload) => (workload, Way::In, (first, last)),
-                (workload, End::External(first, last)) => (workload, Way::Out, (first, last)),
+                (ListedEnd::External(first, last), workload) => (workload, Way::In, (first, last)),
+                (workload, ListedEnd::External(first, last)) => (workload, Way::Out, (first, last)),
                 _ => {
                     let pair = (source.clone(), destination.clone());
                     cut.inside.insert(pair, connections.clone());
@@ -103,16 +100,16 @@ mod tests {
     const PODS: &str = "kind: Pod\nmetadata: {name: a, labels: {app: a}}\n---\n\
         kind: Pod\nmetadata: {name: b, labels: {app: b}}\n---\n";
 
-    fn pairs(spec: &str) -> Pairs {
+    fn pairs(spec: &str) -> Connectivity {
         let policy = format!("{PODS}kind: NetworkPolicy\nmetadata: {{name: p}}\nspec: {spec}\n");
         connectivity(&manifests(&[Input::new("-")], policy.as_bytes()).unwrap().cluster)
     }
 
-    fn lines(pairs: &Pairs) -> Vec<String> {
+    fn lines(pairs: &Connectivity) -> Vec<String> {
         pairs.iter().map(|((from, to), what)| format!("{from} => {to} : {what}")).collect()
     }
 
-    fn into_a(rule: &str) -> Pairs {
+    fn into_a(rule: &str) -> Connectivity {
         pairs(&format!(
             "{{podSelector: {{matchLabels: {{app: a}}}}, policyTypes: [Ingress], ingress: [{rule}]}}"
         ))

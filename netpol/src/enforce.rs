@@ -5,12 +5,10 @@
 pub mod addresses;
 pub mod control;
 pub mod denials;
-pub mod policies;
+pub mod policy_store;
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -18,12 +16,12 @@ use tokio::sync::Mutex;
 
 use self::addresses::{Answer, PodAddresses};
 use self::denials::Denial;
-use self::policies::{Change, ChangeError, FileError, Policies, PolicyName};
+use self::policy_store::{Change, ChangeError, FileError, PolicyStore};
 use crate::cluster::{Cluster, Pod};
 use crate::compile::{Behaviour, PodFilter, compile};
 use crate::isolation::Isolation;
 use crate::kernel::{Firewall, KernelError};
-use crate::names;
+use crate::names::NamespacedName;
 use crate::policy::Direction;
 use crate::port::Protocol;
 
@@ -33,40 +31,13 @@ pub struct Plan {
     /// Every pod that a policy may name, without addresses.
     pub cluster: Cluster,
     /// The pod whose network namespace this is.
-    pub pod: PodName,
+    pub pod: NamespacedName,
     /// Addresses of its node, which no policy applies to (rule 21).
     pub nodes: Vec<IpAddr>,
     /// Choices of the engine.
     pub behaviour: Behaviour,
     /// Where the policies are kept over a restart.
     pub file: Option<PathBuf>,
-}
-
-/// A pod by name; `[NAMESPACE/]NAME` on a command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodName {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl FromStr for PodName {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (namespace, name) = text.split_once('/').unwrap_or(("default", text));
-        if !names::dns_label(namespace).is_empty() || !names::dns_subdomain(name).is_empty() {
-            return Err("expected [NAMESPACE/]NAME");
-        }
-        Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
-    }
-}
-
-impl fmt::Display for PodName {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.namespace, self.name)
-    }
 }
 
 /// Why something is not in force.
@@ -76,7 +47,7 @@ pub enum EnforceError {
     #[error("no workload or pod {pod} in the manifests; they have: {there}")]
     NoSuchPod {
         /// The pod.
-        pod: PodName,
+        pod: NamespacedName,
         /// Those that they have.
         there: String,
     },
@@ -100,7 +71,7 @@ pub struct Enforcer {
 
 #[derive(Default)]
 struct State {
-    policies: Policies,
+    policies: PolicyStore,
     addresses: PodAddresses,
     /// What the kernel holds.
     filter: Option<PodFilter>,
@@ -111,7 +82,8 @@ impl Enforcer {
     /// what pods are allowed is denied until [`Enforcer::learn`] is told where they are.
     pub async fn start(plan: Plan, firewall: Firewall) -> Result<Self, EnforceError> {
         plan.pod()?;
-        let policies = plan.file.as_deref().map_or(Ok(Policies::default()), Policies::load)?;
+        let policies =
+            plan.file.as_deref().map_or(Ok(PolicyStore::default()), PolicyStore::load)?;
         let addresses = PodAddresses::unknown(plan.cluster.pods().len());
         let state = Mutex::new(State { addresses, ..State::default() });
         let enforcer = Self { plan, firewall, state };
@@ -125,15 +97,15 @@ impl Enforcer {
     pub async fn apply(
         &self,
         objects: Vec<NetworkPolicy>,
-    ) -> Result<Vec<(PolicyName, Change)>, EnforceError> {
+    ) -> Result<Vec<(NamespacedName, Change)>, EnforceError> {
         self.change(|policies| policies.apply(objects, Timestamp::now())).await
     }
 
     /// Deletes policies; they are in force no more when this returns.
     pub async fn delete(
         &self,
-        names: Vec<PolicyName>,
-    ) -> Result<Vec<(PolicyName, Change)>, EnforceError> {
+        names: Vec<NamespacedName>,
+    ) -> Result<Vec<(NamespacedName, Change)>, EnforceError> {
         self.change(|policies| policies.delete(names)).await
     }
 
@@ -172,7 +144,7 @@ impl Enforcer {
 
     async fn change<T>(
         &self,
-        change: impl FnOnce(&mut Policies) -> Result<T, ChangeError>,
+        change: impl FnOnce(&mut PolicyStore) -> Result<T, ChangeError>,
     ) -> Result<T, EnforceError> {
         let mut state = self.state.lock().await;
         let before = state.policies.clone();
@@ -250,7 +222,7 @@ impl Plan {
         };
         let policies =
             match self.pod_of(cluster).map(|pod| Isolation::of(cluster, pod, denial.direction)) {
-                Ok(Isolation::Allowed { policies, .. }) => {
+                Ok(Isolation::Isolated { policies, .. }) => {
                     policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
                 }
                 _ => "a policy that is gone by now".to_owned(),

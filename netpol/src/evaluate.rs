@@ -1,7 +1,7 @@
 //! May this connection be made, and which rule decided?
 
 use crate::cluster::Cluster;
-use crate::isolation::{Allowance, Isolation, Party};
+use crate::isolation::{Allowance, End, Isolation};
 use crate::policy::{Direction, Policy};
 use crate::port::Protocol;
 
@@ -9,9 +9,9 @@ use crate::port::Protocol;
 #[derive(Clone, Copy, Debug)]
 pub struct Connection<'a> {
     /// Who opens it.
-    pub source: Party<'a>,
+    pub source: End<'a>,
     /// Who it is opened to.
-    pub destination: Party<'a>,
+    pub destination: End<'a>,
     /// The transport protocol.
     pub protocol: Protocol,
     /// The destination's port.
@@ -69,10 +69,10 @@ pub fn evaluate<'a>(cluster: &'a Cluster, connection: &Connection<'_>) -> Verdic
 }
 
 /// Whether no policy applies between the two (rules 20 and 21).
-fn is_exempt(source: Party<'_>, destination: Party<'_>) -> bool {
+fn is_exempt(source: End<'_>, destination: End<'_>) -> bool {
     match (source, destination) {
-        (Party::Node, _) | (_, Party::Node) => true,
-        (Party::Pod(one), Party::Pod(other)) => {
+        (End::Node, _) | (_, End::Node) => true,
+        (End::Pod(one), End::Pod(other)) => {
             one.namespace == other.namespace && one.name == other.name
         }
         _ => false,
@@ -88,10 +88,10 @@ fn decide<'a>(
         Direction::Egress => (connection.source, connection.destination),
         Direction::Ingress => (connection.destination, connection.source),
     };
-    let Party::Pod(pod) = isolated else { return Decision::Open };
+    let End::Pod(pod) = isolated else { return Decision::Open };
     match Isolation::of(cluster, pod, direction) {
         Isolation::Open => Decision::Open,
-        Isolation::Allowed { policies, rules } => rules
+        Isolation::Isolated { policies, rules } => rules
             .into_iter()
             .find(|allowance| {
                 let Connection { destination, protocol, port, .. } = *connection;
@@ -102,5 +102,4 @@ fn decide<'a>(
 }
 
 #[cfg(test)]
-#[path = "evaluate_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::cluster::{Cluster, Pod};
 use crate::evaluate::{Connection, Decision, evaluate};
-use crate::isolation::{Allowance, Party};
+use crate::isolation::{Allowance, End};
 use crate::policy::{Direction, Namespaces, Peer, Peers, Policy, Port, PortSpec, Ports};
 use crate::selector::{Labels, Selector};
 
@@ -73,7 +73,7 @@ pub struct Near {
 pub fn explain<'a>(cluster: &'a Cluster, connection: &Connection<'_>) -> Explanation<'a> {
     let verdict = evaluate(cluster, connection);
     let allowed = verdict.allows();
-    let reason = |decision, direction| End { cluster, connection, direction }.reason(decision);
+    let reason = |decision, direction| Side { cluster, connection, direction }.reason(decision);
     Explanation {
         allowed,
         egress: reason(verdict.egress, Direction::Egress),
@@ -82,13 +82,13 @@ pub fn explain<'a>(cluster: &'a Cluster, connection: &Connection<'_>) -> Explana
 }
 
 /// One end of the connection that is explained.
-struct End<'a, 'c> {
+struct Side<'a, 'c> {
     cluster: &'a Cluster,
     connection: &'c Connection<'c>,
     direction: Direction,
 }
 
-impl<'a> End<'a, '_> {
+impl<'a> Side<'a, '_> {
     fn reason(&self, decision: Decision<'a>) -> Reason<'a> {
         let own = match self.direction {
             Direction::Egress => self.connection.source,
@@ -96,8 +96,8 @@ impl<'a> End<'a, '_> {
         };
         match (decision, own) {
             (Decision::Exempt, _) => Reason::Exempt,
-            (Decision::Open, Party::Pod(pod)) if pod.host_network => Reason::HostNetwork,
-            (Decision::Open, Party::Pod(_)) => Reason::Open,
+            (Decision::Open, End::Pod(pod)) if pod.host_network => Reason::HostNetwork,
+            (Decision::Open, End::Pod(_)) => Reason::Open,
             (Decision::Open, _) => Reason::Outside,
             (Decision::AllowedBy(allowance), _) => Reason::AllowedBy(self.matched(allowance)),
             (Decision::Denied(policies), _) => {
@@ -106,7 +106,7 @@ impl<'a> End<'a, '_> {
         }
     }
 
-    fn peer(&self) -> Party<'_> {
+    fn peer(&self) -> End<'_> {
         match self.direction {
             Direction::Egress => self.connection.destination,
             Direction::Ingress => self.connection.source,
@@ -176,19 +176,19 @@ impl<'a> End<'a, '_> {
     fn peer_obstacles(&self, peer: &Peer, policy: &Policy) -> Vec<String> {
         let mut obstacles = Vec::new();
         match (peer, self.peer()) {
-            (Peer::Block { .. }, Party::Pod(pod)) if pod.addresses.is_empty() => {
+            (Peer::Block { .. }, End::Pod(pod)) if pod.addresses.is_empty() => {
                 obstacles.push(format!(
                     "{} names addresses, and which {pod} will have is not known",
                     Words(peer)
                 ));
             }
-            (Peer::Pods { .. }, Party::Address(address)) => {
+            (Peer::Pods { .. }, End::Address(address)) => {
                 obstacles.push(format!("{} names pods, and {address} is none", Words(peer)));
             }
-            (Peer::Pods { .. }, Party::Pod(pod)) if pod.host_network => {
+            (Peer::Pods { .. }, End::Pod(pod)) if pod.host_network => {
                 obstacles.push(format!("{pod} uses its node's network: no selector names it"));
             }
-            (Peer::Pods { namespaces, pods }, Party::Pod(pod)) => {
+            (Peer::Pods { namespaces, pods }, End::Pod(pod)) => {
                 match namespaces {
                     Namespaces::OfThePolicy if pod.namespace != policy.namespace => {
                         obstacles.push(format!(
@@ -231,7 +231,7 @@ impl<'a> End<'a, '_> {
             (PortSpec::Every, _) => None,
             (PortSpec::Range(range), _) if range.contains(wanted) => None,
             (PortSpec::Range(_), _) => Some(format!("{} is not port {wanted}", Words(port))),
-            (PortSpec::Named(wanted_name), Party::Pod(pod)) => {
+            (PortSpec::Named(wanted_name), End::Pod(pod)) => {
                 let numbers: Vec<u16> = pod.ports_named(wanted_name, protocol).collect();
                 if numbers.contains(&wanted) {
                     return None;
@@ -268,11 +268,11 @@ fn unmet<'s>(
     })
 }
 
-fn name(party: Party<'_>) -> String {
-    match party {
-        Party::Pod(pod) => pod_and_addresses(pod),
-        Party::Node => "the node".to_owned(),
-        Party::Address(address) => address.to_string(),
+fn name(end: End<'_>) -> String {
+    match end {
+        End::Pod(pod) => pod_and_addresses(pod),
+        End::Node => "the node".to_owned(),
+        End::Address(address) => address.to_string(),
     }
 }
 
@@ -317,5 +317,4 @@ impl fmt::Display for Words<'_, Port> {
 }
 
 #[cfg(test)]
-#[path = "explain_tests.rs"]
 mod tests;

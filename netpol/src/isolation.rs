@@ -46,7 +46,7 @@ pub enum Isolation<'a> {
     /// No policy isolates the pod: everything is allowed.
     Open,
     /// At least one policy isolates it: only what some rule allows.
-    Allowed {
+    Isolated {
         /// The policies that isolate, in the cluster's order.
         policies: Vec<&'a Policy>,
         /// All their rules; with none, nothing is allowed.
@@ -67,7 +67,7 @@ pub struct Allowance<'a> {
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug)]
-pub enum Party<'a> {
+pub enum End<'a> {
     /// A pod of the cluster.
     Pod(&'a Pod),
     /// The pod's own node (rule 21).
@@ -94,7 +94,7 @@ impl<'a> Isolation<'a> {
             let numbered = its_rules.iter().enumerate();
             rules.extend(numbered.map(|(index, rule)| Allowance { policy, index, rule }));
         }
-        if policies.is_empty() { Self::Open } else { Self::Allowed { policies, rules } }
+        if policies.is_empty() { Self::Open } else { Self::Isolated { policies, rules } }
     }
 }
 
@@ -107,13 +107,13 @@ impl Policy {
 }
 
 impl Allowance<'_> {
-    /// Whether the rule names `party` (rules 7, 9, 17 and 18).
+    /// Whether the rule names `end` (rules 7, 9, 17 and 18).
     #[must_use]
-    pub fn names(&self, cluster: &Cluster, party: Party<'_>) -> bool {
+    pub fn names(&self, cluster: &Cluster, end: End<'_>) -> bool {
         match &self.rule.peers {
             Peers::Everyone => true,
             Peers::Any(peers) => {
-                peers.iter().any(|peer| peer.matches(cluster, &self.policy.namespace, party))
+                peers.iter().any(|peer| peer.matches(cluster, &self.policy.namespace, end))
             }
         }
     }
@@ -125,11 +125,11 @@ impl Allowance<'_> {
         let names = |address: &IpAddr| match &self.rule.peers {
             Peers::Everyone => true,
             Peers::Any(peers) => peers.iter().any(|peer| {
-                let party = match peer {
-                    Peer::Pods { .. } => Party::Pod(pod),
-                    Peer::Block { .. } => Party::Address(*address),
+                let end = match peer {
+                    Peer::Pods { .. } => End::Pod(pod),
+                    Peer::Block { .. } => End::Address(*address),
                 };
-                peer.matches(cluster, &self.policy.namespace, party)
+                peer.matches(cluster, &self.policy.namespace, end)
             }),
         };
         pod.addresses.iter().copied().filter(names).collect()
@@ -137,14 +137,14 @@ impl Allowance<'_> {
 
     /// Whether the rule names this port of `destination` (rules 7 and 13 to 16).
     #[must_use]
-    pub fn covers(&self, destination: Party<'_>, protocol: Protocol, port: u16) -> bool {
+    pub fn covers(&self, destination: End<'_>, protocol: Protocol, port: u16) -> bool {
         let Ports::Any(entries) = &self.rule.ports else { return true };
         entries.iter().filter(|entry| entry.protocol == protocol).any(|entry| match &entry.ports {
             PortSpec::Every => true,
             PortSpec::Range(range) => range.contains(port),
             PortSpec::Named(name) => match destination {
-                Party::Pod(pod) => pod.ports_named(name, protocol).any(|number| number == port),
-                Party::Node | Party::Address(_) => false,
+                End::Pod(pod) => pod.ports_named(name, protocol).any(|number| number == port),
+                End::Node | End::Address(_) => false,
             },
         })
     }
@@ -251,16 +251,16 @@ impl Namespaces {
 }
 
 impl Peer {
-    /// Whether this peer, of a policy in `namespace`, is `party`.
+    /// Whether this peer, of a policy in `namespace`, is `end`.
     #[must_use]
-    pub fn matches(&self, cluster: &Cluster, namespace: &str, party: Party<'_>) -> bool {
-        match (self, party) {
-            (_, Party::Node) | (Self::Pods { .. }, Party::Address(_)) => false,
-            (Self::Block { .. }, Party::Address(address)) => self.contains(address),
-            (Self::Block { .. }, Party::Pod(pod)) => {
+    pub fn matches(&self, cluster: &Cluster, namespace: &str, end: End<'_>) -> bool {
+        match (self, end) {
+            (_, End::Node) | (Self::Pods { .. }, End::Address(_)) => false,
+            (Self::Block { .. }, End::Address(address)) => self.contains(address),
+            (Self::Block { .. }, End::Pod(pod)) => {
                 pod.addresses.iter().any(|address| self.contains(*address))
             }
-            (Self::Pods { namespaces, pods }, Party::Pod(pod)) => {
+            (Self::Pods { namespaces, pods }, End::Pod(pod)) => {
                 !pod.host_network
                     && namespaces.include(cluster, namespace, &pod.namespace)
                     && pods.matches(&pod.labels)

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use crate::cluster::{Cluster, Pod};
-use crate::connectivity::{End, each_pair};
-use crate::isolation::{Allowance, Isolation, Party};
+use crate::connectivity::{ListedEnd, each_pair};
+use crate::isolation::{Allowance, End, Isolation};
 use crate::policy::{Direction, Namespaces, Peer, Peers, Policy, PortSpec, Ports};
 use crate::port::Protocol;
 use crate::read::{Finding, Manifests, WrittenPolicy};
@@ -42,12 +42,12 @@ pub fn warnings(manifests: &Manifests) -> Vec<Finding> {
 }
 
 /// The workloads that something isolates and that nobody, in the cluster or outside, reaches.
-fn unreached(cluster: &Cluster) -> BTreeSet<End> {
+fn unreached(cluster: &Cluster) -> BTreeSet<ListedEnd> {
     let isolated = |pod: &&Pod| {
-        matches!(Isolation::of(cluster, pod, Direction::Ingress), Isolation::Allowed { .. })
+        matches!(Isolation::of(cluster, pod, Direction::Ingress), Isolation::Isolated { .. })
     };
-    let mut unreached: BTreeSet<End> =
-        cluster.pods().iter().filter(isolated).map(End::of).collect();
+    let mut unreached: BTreeSet<ListedEnd> =
+        cluster.pods().iter().filter(isolated).map(ListedEnd::of).collect();
     if !unreached.is_empty() {
         each_pair(cluster, |_, destination, _| {
             unreached.remove(destination);
@@ -99,7 +99,7 @@ impl Lint<'_> {
                 let (any, whose) = match direction {
                     Direction::Ingress => (selected.iter().any(|pod| has(pod)), "selected"),
                     Direction::Egress => {
-                        let named = |pod: &&Pod| rule.names(self.cluster, Party::Pod(pod));
+                        let named = |pod: &&Pod| rule.names(self.cluster, End::Pod(pod));
                         (self.cluster.pods().iter().filter(named).any(has), "named")
                     }
                 };
@@ -114,7 +114,7 @@ impl Lint<'_> {
 
     fn peer(&mut self, path: &str, peer: &Peer) {
         let matches =
-            |pod: &&Pod| peer.matches(self.cluster, &self.policy.namespace, Party::Pod(pod));
+            |pod: &&Pod| peer.matches(self.cluster, &self.policy.namespace, End::Pod(pod));
         let found = self.cluster.pods().iter().find(matches);
         match (peer, found) {
             (Peer::Pods { namespaces, pods }, None) => {
@@ -146,14 +146,14 @@ impl Lint<'_> {
         }
         let cut = |pod: &&&Pod| match Isolation::of(self.cluster, pod, Direction::Egress) {
             Isolation::Open => false,
-            Isolation::Allowed { rules, .. } => {
+            Isolation::Isolated { rules, .. } => {
                 let allows = |rule: &Allowance<'_>, to: Option<&Pod>| {
                     rule.connections(to).contains(Protocol::Udp, DNS)
                 };
                 let named = |rule: &Allowance<'_>| {
                     // Its port may be one that only a pod has a name for.
                     self.cluster.pods().iter().any(|pod| {
-                        rule.names(self.cluster, Party::Pod(pod)) && allows(rule, Some(pod))
+                        rule.names(self.cluster, End::Pod(pod)) && allows(rule, Some(pod))
                     })
                 };
                 !rules.iter().any(|rule| allows(rule, None) || named(rule))
@@ -165,11 +165,11 @@ impl Lint<'_> {
         }
     }
 
-    fn nobody(&mut self, selected: &[&Pod], unreached: &BTreeSet<End>) {
+    fn nobody(&mut self, selected: &[&Pod], unreached: &BTreeSet<ListedEnd>) {
         if self.policy.ingress.is_none() {
             return;
         }
-        let reached_by_nobody = selected.iter().find(|pod| unreached.contains(&End::of(pod)));
+        let reached_by_nobody = selected.iter().find(|pod| unreached.contains(&ListedEnd::of(pod)));
         if let Some(pod) = reached_by_nobody {
             let message =
                 format!("nobody reaches {pod}: it is isolated, and no rule lets anyone in");

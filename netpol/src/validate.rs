@@ -297,5 +297,4 @@ fn parse_cidr(text: &str) -> Option<IpNet> {
 }
 
 #[cfg(test)]
-#[path = "validate_tests.rs"]
 mod tests;

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is how it fails")]
 
 use netpol::evaluate::{Connection, evaluate};
-use netpol::isolation::Party;
+use netpol::isolation::End;
 use netpol::port::Protocol::{self, Tcp, Udp};
 use netpol::read::{Input, manifests};
 
@@ -29,7 +29,7 @@ fn passes(spec: &str, source: &str, destination: &str, protocol: Protocol, port:
     );
     let text = PODS.to_owned() + &policy;
     let cluster = manifests(&[Input::new("-")], text.as_bytes()).unwrap().cluster;
-    let pod = |name| Party::Pod(cluster.pod("default", name).unwrap());
+    let pod = |name| End::Pod(cluster.pod("default", name).unwrap());
     let (source, destination) = (pod(source), pod(destination));
     evaluate(&cluster, &Connection { source, destination, protocol, port }).allows()
 }

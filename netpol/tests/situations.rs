@@ -10,7 +10,7 @@ use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
 use netpol::cluster::{Cluster, NamedPort, Pod};
 use netpol::compile::{Behaviour, compile};
 use netpol::evaluate::{Connection, evaluate};
-use netpol::isolation::Party;
+use netpol::isolation::End;
 use netpol::policy::Direction;
 use netpol::port::Protocol;
 use netpol::selector::Labels;
@@ -119,7 +119,7 @@ fn for_each_probe(mut probe: impl FnMut(&str, &Cluster, &Connection<'_>, bool)) 
                         'X' => false,
                         other => panic!("{other:?} in a table of {}", situation.it),
                     };
-                    let (source, destination) = (Party::Pod(source), Party::Pod(destination));
+                    let (source, destination) = (End::Pod(source), End::Pod(destination));
                     let connection = Connection { source, destination, protocol, port };
                     let name = format!("{} {} ({key})", situation.it, situation.step);
                     probe(&name, &cluster, &connection, expected);
@@ -133,7 +133,7 @@ fn for_each_probe(mut probe: impl FnMut(&str, &Cluster, &Connection<'_>, bool)) 
 
 /// Whether the filters of both pods let a connection pass; a pod reaches itself past them.
 fn filters_pass(cluster: &Cluster, connection: &Connection<'_>) -> bool {
-    let Connection { source: Party::Pod(source), destination: Party::Pod(destination), .. } =
+    let Connection { source: End::Pod(source), destination: End::Pod(destination), .. } =
         *connection
     else {
         panic!("the situations are of pods");

@@ -9,7 +9,7 @@ use hello_lab::node::network::{NODE, NODE_V6, Network, PodNetwork};
 use netpol::cluster::Cluster;
 use netpol::compile::{Behaviour, PodFilter, compile};
 use netpol::evaluate::{Connection, evaluate};
-use netpol::isolation::Party;
+use netpol::isolation::End;
 use netpol::kernel::Firewall;
 use netpol::port::Protocol;
 use nix::errno::Errno;
@@ -188,16 +188,16 @@ impl Kernel {
 
 /// What the evaluator says.
 fn expects(cluster: &Cluster, small: &SmallCluster, used: &[Vec<IpAddr>], probe: Probe) -> bool {
-    let party = |place: usize| match pod(cluster, small, place) {
-        Some(pod) => Party::Pod(pod),
-        None => Party::Address(used[place][0]),
+    let end = |place: usize| match pod(cluster, small, place) {
+        Some(pod) => End::Pod(pod),
+        None => End::Address(used[place][0]),
     };
     let source = match probe.from {
-        From::Place(place) => party(place),
-        From::Node => Party::Node,
+        From::Place(place) => end(place),
+        From::Node => End::Node,
     };
     let Probe { protocol, port, .. } = probe;
-    let connection = Connection { source, destination: party(probe.to), protocol, port };
+    let connection = Connection { source, destination: end(probe.to), protocol, port };
     evaluate(cluster, &connection).allows()
 }
 

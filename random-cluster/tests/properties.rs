@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use netpol::cluster::{Cluster, Pod};
 use netpol::compile::{Behaviour, compile};
 use netpol::connections::Connections;
-use netpol::connectivity::{End, connectivity};
+use netpol::connectivity::{ListedEnd, connectivity};
 use netpol::difference::gained;
 use netpol::evaluate::{Connection, evaluate};
 use netpol::explain::{Explanation, Reason, explain};
-use netpol::isolation::Party;
+use netpol::isolation::End;
 use netpol::policy::Direction;
 use netpol::port::Protocol;
 use netpol::read::{Input, manifests};
@@ -32,7 +32,7 @@ fn clusters() -> impl Strategy<Value = SmallCluster> {
 }
 
 /// Every connection of two parties, by every protocol to every port.
-fn each_connection(source: Party<'_>, destination: Party<'_>, mut f: impl FnMut(Connection<'_>)) {
+fn each_connection(source: End<'_>, destination: End<'_>, mut f: impl FnMut(Connection<'_>)) {
     for protocol in Protocol::ALL {
         for port in PORTS {
             f(Connection { source, destination, protocol, port });
@@ -80,7 +80,7 @@ proptest! {
                 for family in 0..2 {
                     // A connection has one address at each end, so the pods are seen with that alone.
                     let alone = small.read(&all.iter().map(|of| vec![of[family]]).collect::<Vec<_>>());
-                    let pod = |pod: &Pod| Party::Pod(alone.pod(&pod.namespace, &pod.name).unwrap());
+                    let pod = |pod: &Pod| End::Pod(alone.pod(&pod.namespace, &pod.name).unwrap());
                     each_connection(pod(source), pod(destination), |connection| {
                         let Connection { protocol, port, .. } = connection;
                         let passes = filters[from].passes(Direction::Egress, all[to][family], protocol, port)
@@ -90,7 +90,7 @@ proptest! {
                 }
             }
             for outside in all[PODS..].concat() {
-                let (pod, address) = (Party::Pod(source), Party::Address(outside));
+                let (pod, address) = (End::Pod(source), End::Address(outside));
                 each_connection(pod, address, |connection| {
                     let passes = filters[from].passes(Direction::Egress, outside, connection.protocol, connection.port);
                     assert_eq!(evaluate(&cluster, &connection).allows(), passes, "{connection:?}");
@@ -107,7 +107,7 @@ proptest! {
     fn an_explanation_says_what_the_evaluator_decides_and_why(small in clusters()) {
         let cluster = small.read(&addresses());
         for (source, destination) in pairs(&cluster) {
-            each_connection(Party::Pod(source), Party::Pod(destination), |connection| {
+            each_connection(End::Pod(source), End::Pod(destination), |connection| {
                 let explanation = explain(&cluster, &connection);
                 assert_eq!(explanation.allowed, evaluate(&cluster, &connection).allows());
                 assert!(is_coherent(&explanation), "{explanation:?}");
@@ -122,8 +122,8 @@ proptest! {
         let list = connectivity(&cluster);
         for (source, destination) in pairs(&cluster).filter(|(one, other)| one != other) {
             let none = Connections::none();
-            let listed = list.get(&(End::of(source), End::of(destination))).unwrap_or(&none);
-            each_connection(Party::Pod(source), Party::Pod(destination), |connection| {
+            let listed = list.get(&(ListedEnd::of(source), ListedEnd::of(destination))).unwrap_or(&none);
+            each_connection(End::Pod(source), End::Pod(destination), |connection| {
                 let Connection { protocol, port, .. } = connection;
                 let allowed = evaluate(&cluster, &connection).allows();
                 assert_eq!(listed.contains(protocol, port), allowed, "{connection:?}");
@@ -137,19 +137,19 @@ proptest! {
         let list = connectivity(&cluster);
         for pod in cluster.pods() {
             for address in addresses().concat() {
-                let holds = |end: &End| matches!(end, End::External(first, last)
+                let holds = |end: &ListedEnd| matches!(end, ListedEnd::External(first, last)
                     if first.is_ipv4() == address.is_ipv4() && (*first..=*last).contains(&address));
-                let listed = |source: &dyn Fn(&End) -> bool, destination: &dyn Fn(&End) -> bool| {
+                let listed = |source: &dyn Fn(&ListedEnd) -> bool, destination: &dyn Fn(&ListedEnd) -> bool| {
                     let found = list.iter().find(|((from, to), _)| source(from) && destination(to));
                     found.map_or_else(Connections::none, |(_, connections)| connections.clone())
                 };
-                let own = End::of(pod);
+                let own = ListedEnd::of(pod);
                 let (out, inwards) = (listed(&|end| *end == own, &holds), listed(&holds, &|end| *end == own));
                 // Of IPv6 only what policies name is listed.
                 if address.is_ipv6() && (out.is_none() || inwards.is_none()) {
                     continue;
                 }
-                let (pod, address) = (Party::Pod(pod), Party::Address(address));
+                let (pod, address) = (End::Pod(pod), End::Address(address));
                 each_connection(pod, address, |connection| {
                     let allowed = evaluate(&cluster, &connection).allows();
                     assert_eq!(out.contains(connection.protocol, connection.port), allowed, "{connection:?}");
@@ -168,10 +168,10 @@ proptest! {
         let (old, new) = (connectivity(&old.read(&[])), connectivity(&new.read(&[])));
         let (gained, lost) = (gained(&old, &new), gained(&new, &old));
         for pair in old.keys().chain(new.keys()) {
-            if matches!(pair, (End::External(..), _) | (_, End::External(..))) {
+            if matches!(pair, (ListedEnd::External(..), _) | (_, ListedEnd::External(..))) {
                 continue;
             }
-            let of = |pairs: &netpol::difference::Pairs| pairs.get(pair).cloned().unwrap_or_default();
+            let of = |pairs: &netpol::connectivity::Connectivity| pairs.get(pair).cloned().unwrap_or_default();
             let mut after = of(&old).difference(&of(&lost));
             after.extend(&of(&gained));
             prop_assert_eq!(after, of(&new));
@@ -196,7 +196,7 @@ proptest! {
             let _ = connectivity(cluster);
             for (source, destination) in pairs(cluster) {
                 let _ = compile(cluster, source, &[], Behaviour::default());
-                each_connection(Party::Pod(source), Party::Pod(destination), |connection| {
+                each_connection(End::Pod(source), End::Pod(destination), |connection| {
                     let _ = explain(cluster, &connection);
                 });
             }

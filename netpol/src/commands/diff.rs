@@ -4,8 +4,8 @@ use std::ffi::OsString;
 
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
-use netpol::connectivity::connectivity;
-use netpol::difference::{Pairs, gained};
+use netpol::connectivity::{Connectivity, connectivity};
+use netpol::difference::gained;
 
 use super::colour::Colour;
 use super::sources::How;
@@ -74,7 +74,7 @@ impl Diff {
 
 fn lines<'a>(
     sign: &'static str,
-    pairs: &'a Pairs,
+    pairs: &'a Connectivity,
 ) -> impl Iterator<Item = (&'static str, String)> + use<'a> {
     pairs.iter().map(move |((source, destination), connections)| {
         (sign, format!("{source} => {destination} : {connections}"))

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use hello_common::log::{Format, TextStyle};
@@ -14,13 +14,14 @@ use hello_common::seconds;
 use netpol::compile::{Behaviour, Denied, Established};
 use netpol::enforce::addresses::{Answer, lookup_name, system_resolver};
 use netpol::enforce::denials::denials;
-use netpol::enforce::{Enforcer, Plan, PodName, control};
+use netpol::enforce::{Enforcer, Plan, control};
 use netpol::kernel::Firewall;
+use netpol::names::NamespacedName;
 use netpol::read::{Input, valid_manifests};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
-use super::policies::Socket;
+use super::enforcer::Socket;
 
 /// The netfilter log group of denied packets.
 const LOG_GROUP: u16 = 8472;
@@ -41,7 +42,7 @@ const FIRST_LOOK_UP: Duration = Duration::from_secs(2);
 pub(super) struct Enforce {
     /// The pod or workload whose network namespace this is
     #[arg(value_name = "[NAMESPACE/]NAME")]
-    pod: PodName,
+    pod: NamespacedName,
 
     /// Manifests of every pod that a policy may name, and of the namespaces' labels
     #[arg(long, required = true, value_name = "[NAMESPACE=]PATH")]
@@ -53,11 +54,11 @@ pub(super) struct Enforce {
 
     /// What becomes of open connections that a new policy does not allow
     #[arg(long, value_enum, default_value_t)]
-    established: EstablishedArg,
+    established: Established,
 
     /// What becomes of what no rule allows
     #[arg(long, value_enum, default_value_t)]
-    denied: DeniedArg,
+    denied: Denied,
 
     /// Keep the policies in this file over a restart
     #[arg(long, env = "NETPOL_STATE", value_name = "FILE")]
@@ -75,24 +76,6 @@ pub(super) struct Enforce {
     log_format: Format,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum EstablishedArg {
-    /// They are cut at once, as with Cilium and Dataplane V2
-    #[default]
-    Cut,
-    /// They live on, as with Calico
-    Keep,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum DeniedArg {
-    /// It is dropped: a client times out
-    #[default]
-    Drop,
-    /// It is rejected: a client is refused at once
-    Reject,
-}
-
 impl Enforce {
     pub(super) fn run(self) -> Result<(), Failure> {
         let inputs: Vec<_> = self.workloads.iter().cloned().map(Input::from).collect();
@@ -103,14 +86,8 @@ impl Enforce {
             pod: self.pod.clone(),
             nodes: self.node.clone(),
             behaviour: Behaviour {
-                established: match self.established {
-                    EstablishedArg::Cut => Established::Cut,
-                    EstablishedArg::Keep => Established::Keep,
-                },
-                denied: match self.denied {
-                    DeniedArg::Drop => Denied::Drop,
-                    DeniedArg::Reject => Denied::Reject,
-                },
+                established: self.established,
+                denied: self.denied,
                 log_group: Some(LOG_GROUP),
             },
             file: self.state.clone(),

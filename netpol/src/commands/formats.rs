@@ -6,8 +6,7 @@ use std::io::{self, Write};
 use clap::ValueEnum;
 use netpol::cluster::Cluster;
 use netpol::connections::Connections;
-use netpol::connectivity::{End, connectivity, each_pair};
-use netpol::difference::Pairs;
+use netpol::connectivity::{Connectivity, ListedEnd, connectivity, each_pair};
 use serde_json::{Value, json};
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -63,7 +62,7 @@ impl Format {
 /// Calls `write` for every pair, up to the first error.
 fn each(
     cluster: &Cluster,
-    mut write: impl FnMut(&End, &End, &Connections) -> io::Result<()>,
+    mut write: impl FnMut(&ListedEnd, &ListedEnd, &Connections) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut result = Ok(());
     each_pair(cluster, |source, destination, connections| {
@@ -74,7 +73,7 @@ fn each(
     result
 }
 
-fn object(source: &End, destination: &End, connections: &Connections) -> Value {
+fn object(source: &ListedEnd, destination: &ListedEnd, connections: &Connections) -> Value {
     let ports = connections.ranges().map(|(protocol, range)| {
         json!({"protocol": protocol.to_string(), "port": range.first, "endPort": range.last})
     });
@@ -87,7 +86,7 @@ fn object(source: &End, destination: &End, connections: &Connections) -> Value {
     })
 }
 
-fn mermaid(pairs: &Pairs, out: &mut impl Write) -> io::Result<()> {
+fn mermaid(pairs: &Connectivity, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "flowchart LR")?;
     let mut ids = BTreeMap::new();
     for end in pairs.keys().flat_map(|(source, destination)| [source, destination]) {

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
 use netpol::cluster::{Cluster, Pod};
-use netpol::connectivity::End;
+use netpol::connectivity::ListedEnd;
 use netpol::evaluate::Connection;
 use netpol::explain::{Explanation, Miss, Reason, explain};
-use netpol::isolation::Party;
+use netpol::isolation::End;
 use netpol::port::Protocol;
 
 use super::colour::Colour;
@@ -101,14 +101,14 @@ fn destination(text: &str) -> anyhow::Result<(&str, &str, Protocol)> {
 }
 
 /// The port by its number, or by the name that the destination gives it.
-fn number(destination: Party<'_>, port: &str, protocol: Protocol) -> anyhow::Result<u16> {
+fn number(destination: End<'_>, port: &str, protocol: Protocol) -> anyhow::Result<u16> {
     if let Ok(number) = port.parse::<u16>() {
         if number == 0 {
             bail!("port 0: ports are 1 to 65535");
         }
         return Ok(number);
     }
-    let Party::Pod(pod) = destination else {
+    let End::Pod(pod) = destination else {
         bail!("{port:?}: an address has no named ports; write a number from 1 to 65535");
     };
     pod.ports_named(port, protocol).next().ok_or_else(|| {
@@ -118,15 +118,11 @@ fn number(destination: Party<'_>, port: &str, protocol: Protocol) -> anyhow::Res
 }
 
 /// Who is meant: an address, or the pods of a workload.
-fn parties<'a>(
-    cluster: &'a Cluster,
-    namespace: &str,
-    text: &str,
-) -> anyhow::Result<Vec<Party<'a>>> {
+fn parties<'a>(cluster: &'a Cluster, namespace: &str, text: &str) -> anyhow::Result<Vec<End<'a>>> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     if let Ok(address) = bare.parse::<IpAddr>() {
         let owner = cluster.pods().iter().find(|pod| pod.addresses.contains(&address));
-        return Ok(vec![owner.map_or(Party::Address(address), Party::Pod)]);
+        return Ok(vec![owner.map_or(End::Address(address), End::Pod)]);
     }
     let (name, kind) = match text.strip_suffix(']').and_then(|text| text.split_once('[')) {
         Some((name, kind)) => (name, Some(kind)),
@@ -140,27 +136,28 @@ fn parties<'a>(
             && kind.is_none_or(|kind| workload.kind == kind)
     };
     let found: Vec<&Pod> = cluster.pods().iter().filter(is_meant).collect();
-    let mut ends: Vec<End> = found.iter().map(|pod| End::of(pod)).collect();
+    let mut ends: Vec<ListedEnd> = found.iter().map(|pod| ListedEnd::of(pod)).collect();
     ends.sort();
     ends.dedup();
-    let list = |ends: &[End]| ends.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let list =
+        |ends: &[ListedEnd]| ends.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match ends.len() {
         0 => {
-            let mut all: Vec<End> = cluster.pods().iter().map(End::of).collect();
+            let mut all: Vec<ListedEnd> = cluster.pods().iter().map(ListedEnd::of).collect();
             all.sort();
             all.dedup();
             bail!("{text:?}: no such workload or pod; there are: {}", list(&all))
         }
-        1 => Ok(found.into_iter().map(Party::Pod).collect()),
+        1 => Ok(found.into_iter().map(End::Pod).collect()),
         _ => bail!("{text:?} may be any of: {}", list(&ends)),
     }
 }
 
-fn end(party: Party<'_>) -> String {
-    match party {
-        Party::Pod(pod) => End::of(pod).to_string(),
-        Party::Node => "the node".to_owned(),
-        Party::Address(address) => address.to_string(),
+fn name(end: End<'_>) -> String {
+    match end {
+        End::Pod(pod) => ListedEnd::of(pod).to_string(),
+        End::Node => "the node".to_owned(),
+        End::Address(address) => address.to_string(),
     }
 }
 
@@ -169,12 +166,12 @@ fn tell(connection: &Connection<'_>, explanation: &Explanation<'_>) {
     let (colour, verdict) =
         if explanation.allowed { (Colour::Green, "allowed") } else { (Colour::Red, "denied") };
     let verdict = colour.paint(verdict, &std::io::stdout());
-    say(format_args!("{} => {}:{port}/{protocol} is {verdict}", end(source), end(destination)));
-    for (direction, party, reason) in [
+    say(format_args!("{} => {}:{port}/{protocol} is {verdict}", name(source), name(destination)));
+    for (direction, end, reason) in [
         ("egress of", source, &explanation.egress),
         ("ingress of", destination, &explanation.ingress),
     ] {
-        tell_end(&format!("{direction} {}", end(party)), reason);
+        tell_end(&format!("{direction} {}", name(end)), reason);
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::End;
+use super::ListedEnd;
 use crate::connections::Connections;
 use crate::isolation::Block;
 use crate::ranges::{address, cut};
@@ -16,7 +16,7 @@ const EVERY_IPV4: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0
 pub(super) fn ranges<'b>(
     everyone: &Connections,
     blocks: impl Iterator<Item = &'b (Block<'b>, Connections)>,
-) -> Vec<(End, Connections)> {
+) -> Vec<(ListedEnd, Connections)> {
     let blocks: Vec<_> = blocks.collect();
     let mut ranges = Vec::new();
     for is_v6 in [false, true] {
@@ -39,7 +39,7 @@ pub(super) fn ranges<'b>(
             Some(connections)
         });
         ranges.extend(pieces.into_iter().map(|(low, high, connections)| {
-            (End::External(address(low, is_v6), address(high, is_v6)), connections)
+            (ListedEnd::External(address(low, is_v6), address(high, is_v6)), connections)
         }));
     }
     ranges

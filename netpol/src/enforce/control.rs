@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
-use super::policies::{Change, ChangeError, PolicyName};
+use super::policy_store::{Change, ChangeError};
 use super::{EnforceError, Enforcer};
+use crate::names::NamespacedName;
 
 /// The longest request: more policies than anybody writes by hand.
 const MAX_REQUEST: u64 = 8 << 20;
@@ -33,7 +34,7 @@ pub enum Request {
     /// Create or replace policies.
     Apply(Vec<NetworkPolicy>),
     /// Delete policies.
-    Delete(Vec<PolicyName>),
+    Delete(Vec<NamespacedName>),
     /// Tell the policies.
     Get,
 }
@@ -43,7 +44,7 @@ pub enum Request {
 #[serde(rename_all = "lowercase")]
 pub enum Response {
     /// What became of each policy.
-    Changed(Vec<(PolicyName, Change)>),
+    Changed(Vec<(NamespacedName, Change)>),
     /// The policies.
     Policies(Vec<NetworkPolicy>),
     /// Nothing was changed.
@@ -152,7 +153,7 @@ async fn answer(enforcer: &Enforcer, request: Request) -> Response {
     };
     match changed {
         Ok(changes) => {
-            for (PolicyName { namespace, name }, change) in &changes {
+            for (NamespacedName { namespace, name }, change) in &changes {
                 tracing::info!("policy {namespace}/{name} {change}");
             }
             Response::Changed(changes)

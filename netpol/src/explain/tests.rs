@@ -34,16 +34,16 @@ fn cluster(specs: &[Value]) -> Cluster {
 }
 
 /// Why `source` may or may not connect to x/a at a TCP port, as far as x/a has a say.
-fn ingress<'a>(cluster: &'a Cluster, source: Party<'_>, port: u16) -> Reason<'a> {
-    let destination = Party::Pod(cluster.pod("x", "a").unwrap());
+fn ingress<'a>(cluster: &'a Cluster, source: End<'_>, port: u16) -> Reason<'a> {
+    let destination = End::Pod(cluster.pod("x", "a").unwrap());
     let connection = Connection { source, destination, protocol: Protocol::Tcp, port };
     let explanation = explain(cluster, &connection);
     assert_eq!(explanation.allowed, evaluate(cluster, &connection).allows());
     explanation.ingress
 }
 
-fn pod<'a>(cluster: &'a Cluster, namespace: &str, name: &str) -> Party<'a> {
-    Party::Pod(cluster.pod(namespace, name).unwrap())
+fn pod<'a>(cluster: &'a Cluster, namespace: &str, name: &str) -> End<'a> {
+    End::Pod(cluster.pod(namespace, name).unwrap())
 }
 
 /// The place and obstacles that kept the only policy from allowing.
@@ -144,7 +144,7 @@ fn addresses_and_pods_are_not_taken_for_each_other() {
     let cluster = cluster(&[json!({"ingress": [{"from": [
         {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}},
     ]}]})]);
-    let outside = Party::Address([10, 1, 2, 3].into());
+    let outside = End::Address([10, 1, 2, 3].into());
     let (_, obstacles) = near(&ingress(&cluster, outside, 80));
     assert_eq!(obstacles, ["ipBlock 10.0.0.0/8 except 10.1.0.0/16 does not hold 10.1.2.3"]);
     let (_, obstacles) = near(&ingress(&cluster, pod(&cluster, "x", "b"), 80));
@@ -171,7 +171,7 @@ fn a_block_that_holds_the_address_is_no_obstacle_and_one_that_does_not_says_whic
 #[test]
 fn a_selector_names_no_address_and_no_pod_of_its_nodes_network() {
     let mut cluster = cluster(&[json!({"ingress": [{"from": [{"podSelector": {}}]}]})]);
-    let (_, obstacles) = near(&ingress(&cluster, Party::Address([192, 0, 2, 1].into()), 80));
+    let (_, obstacles) = near(&ingress(&cluster, End::Address([192, 0, 2, 1].into()), 80));
     assert_eq!(obstacles, ["podSelector <all> names pods, and 192.0.2.1 is none"]);
     cluster.pods_mut().iter_mut().for_each(|pod| pod.host_network = pod.name == "b");
     let (_, obstacles) = near(&ingress(&cluster, pod(&cluster, "x", "b"), 80));

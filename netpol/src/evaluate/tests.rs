@@ -41,16 +41,16 @@ fn named(name: &str, protocol: Protocol, port: u16) -> NamedPort {
     NamedPort { name: name.into(), protocol, port }
 }
 
-fn party<'a>(cluster: &'a Cluster, text: &str) -> Party<'a> {
+fn end<'a>(cluster: &'a Cluster, text: &str) -> End<'a> {
     match text.split_once('/') {
-        Some((namespace, name)) => Party::Pod(cluster.pod(namespace, name).unwrap()),
-        None if text == "node" => Party::Node,
-        None => Party::Address(text.parse().unwrap()),
+        Some((namespace, name)) => End::Pod(cluster.pod(namespace, name).unwrap()),
+        None if text == "node" => End::Node,
+        None => End::Address(text.parse().unwrap()),
     }
 }
 
 fn may(cluster: &Cluster, source: &str, destination: &str, protocol: Protocol, port: u16) -> bool {
-    let (source, destination) = (party(cluster, source), party(cluster, destination));
+    let (source, destination) = (end(cluster, source), end(cluster, destination));
     evaluate(cluster, &Connection { source, destination, protocol, port }).allows()
 }
 
@@ -273,7 +273,7 @@ fn the_verdict_names_the_rule_that_allowed_and_the_policies_that_denied() {
     let one = from(json!([{"podSelector": {"matchLabels": {"pod": "b"}}}]));
     let cluster = cluster(&[json!({}), one]);
     let ask = |source| {
-        let (source, destination) = (party(&cluster, source), party(&cluster, "x/a"));
+        let (source, destination) = (end(&cluster, source), end(&cluster, "x/a"));
         let connection = Connection { source, destination, protocol: Protocol::Tcp, port: 80 };
         evaluate(&cluster, &connection).ingress
     };

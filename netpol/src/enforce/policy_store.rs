@@ -13,17 +13,9 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 
+use crate::names::NamespacedName;
 use crate::policy::Policy;
 use crate::validate;
-
-/// A policy by name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct PolicyName {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
 
 /// What became of a policy, in kubectl's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,15 +68,15 @@ pub struct FileError {
 
 /// Policies, each as it was written and as what it means.
 #[derive(Clone, Debug, Default)]
-pub struct Policies(BTreeMap<PolicyName, (NetworkPolicy, Policy)>);
+pub struct PolicyStore(BTreeMap<NamespacedName, (NetworkPolicy, Policy)>);
 
-impl Policies {
+impl PolicyStore {
     /// Creates or replaces policies: all of them, or with an error none.
     pub fn apply(
         &mut self,
         objects: Vec<NetworkPolicy>,
         now: Timestamp,
-    ) -> Result<Vec<(PolicyName, Change)>, ChangeError> {
+    ) -> Result<Vec<(NamespacedName, Change)>, ChangeError> {
         let mut policies = self.clone();
         let changes = objects.into_iter().map(|object| policies.apply_one(object, now));
         let changes = changes.collect::<Result<_, _>>()?;
@@ -96,12 +88,13 @@ impl Policies {
         &mut self,
         mut object: NetworkPolicy,
         now: Timestamp,
-    ) -> Result<(PolicyName, Change), ChangeError> {
+    ) -> Result<(NamespacedName, Change), ChangeError> {
         let policy = validate::policy(&object).map_err(|errors| ChangeError::Invalid {
             name: object.metadata.name.clone().unwrap_or_default(),
             fault: errors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         })?;
-        let name = PolicyName { namespace: policy.namespace.clone(), name: policy.name.clone() };
+        let name =
+            NamespacedName { namespace: policy.namespace.clone(), name: policy.name.clone() };
         object.metadata.namespace = Some(name.namespace.clone());
         let change = if let Some((there, _)) = self.0.get(&name) {
             object.metadata.creation_timestamp.clone_from(&there.metadata.creation_timestamp);
@@ -117,8 +110,8 @@ impl Policies {
     /// Deletes policies: all of them, or with an error none.
     pub fn delete(
         &mut self,
-        names: Vec<PolicyName>,
-    ) -> Result<Vec<(PolicyName, Change)>, ChangeError> {
+        names: Vec<NamespacedName>,
+    ) -> Result<Vec<(NamespacedName, Change)>, ChangeError> {
         if let Some(missing) = names.iter().find(|name| !self.0.contains_key(name)) {
             return Err(ChangeError::NotFound(missing.name.clone()));
         }
@@ -141,7 +134,7 @@ impl Policies {
         self.0.values().map(|(_, policy)| policy)
     }
 
-    /// Reads what [`Policies::save`] wrote; a file that is not there holds none.
+    /// Reads what [`PolicyStore::save`] wrote; a file that is not there holds none.
     pub fn load(path: &Path) -> Result<Self, FileError> {
         let at = |cause| FileError { path: path.to_owned(), cause };
         let text = match fs::read_to_string(path) {
@@ -185,17 +178,17 @@ mod tests {
         serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap()
     }
 
-    fn name(name: &str) -> PolicyName {
-        PolicyName { namespace: "default".into(), name: name.into() }
+    fn name(name: &str) -> NamespacedName {
+        NamespacedName { namespace: "default".into(), name: name.into() }
     }
 
-    fn change(policies: &mut Policies, object: NetworkPolicy) -> Change {
+    fn change(policies: &mut PolicyStore, object: NetworkPolicy) -> Change {
         policies.apply(vec![object], Timestamp::UNIX_EPOCH).unwrap()[0].1
     }
 
     #[test]
     fn changes_are_named_in_kubectls_words() {
-        let mut policies = Policies::default();
+        let mut policies = PolicyStore::default();
         assert_eq!(change(&mut policies, object("a", json!({}))), Change::Created);
         assert_eq!(change(&mut policies, object("a", json!({}))), Change::Unchanged);
         let other = json!({"ingress": [{}]});
@@ -207,7 +200,7 @@ mod tests {
 
     #[test]
     fn with_one_bad_policy_none_changes() {
-        let mut policies = Policies::default();
+        let mut policies = PolicyStore::default();
         let bad = object("b", json!({"policyTypes": ["Both"]}));
         let both = vec![object("a", json!({})), bad];
         let error = policies.apply(both, Timestamp::UNIX_EPOCH).unwrap_err().to_string();
@@ -225,13 +218,13 @@ mod tests {
     fn a_file_keeps_them_for_their_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("policies.json");
-        assert_eq!(Policies::load(&file).unwrap().objects().count(), 0);
-        let mut policies = Policies::default();
+        assert_eq!(PolicyStore::load(&file).unwrap().objects().count(), 0);
+        let mut policies = PolicyStore::default();
         let now = Timestamp::from_second(1_700_000_000).unwrap();
         policies.apply(vec![object("a", json!({"ingress": [{}]}))], now).unwrap();
         policies.save(&file).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
-        let loaded = Policies::load(&file).unwrap();
+        let loaded = PolicyStore::load(&file).unwrap();
         assert!(
             loaded.objects().eq(policies.objects()) && loaded.meanings().eq(policies.meanings())
         );
@@ -242,6 +235,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("policies.json");
         fs::write(&file, "{").unwrap();
-        assert!(Policies::load(&file).is_err());
+        assert!(PolicyStore::load(&file).is_err());
     }
 }
