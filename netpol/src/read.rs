@@ -1,6 +1,7 @@
 //! Manifests, read strictly: what the API server would refuse, or silently drop, is a finding.
 
 pub mod document;
+mod files;
 mod reader;
 mod scalar;
 pub mod strict;
@@ -107,7 +108,7 @@ impl WrittenPolicy {
     }
 }
 
-/// Reads files, folders (and the folders in them) and, for `-`, `stdin`.
+/// Reads files, folders (and the folders in them) and, for `-`, `stdin`; each file once for a namespace.
 ///
 /// Every finding is reported; with one there is no result, so that nothing is decided on a part.
 /// What the API server would refuse and yet is clear is in the result.
@@ -123,10 +124,8 @@ pub fn manifests_and_findings(inputs: &[Input], stdin: impl Read) -> (Manifests,
     for Input { path, namespace } in inputs {
         reader.namespace.clone_from(namespace);
         if path.as_os_str() == "-" {
-            let mut text = String::new();
-            match stdin.take().map(|mut stdin| stdin.read_to_string(&mut text)) {
-                Some(Ok(_)) => reader.text("-", &text),
-                Some(Err(error)) => reader.find("-", None, error.to_string()),
+            match stdin.take() {
+                Some(stdin) => reader.stream(stdin),
                 None => reader.find("-", None, "standard input can be read once only"),
             }
         } else {

@@ -1,5 +1,6 @@
 //! Objects of the API, taken from documents into [`Manifests`].
 
+use std::io::Read;
 use std::path::Path;
 
 use k8s_openapi::api::{apps, batch, core, networking};
@@ -8,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::document::Document;
+use super::files::{self, FileError, Files};
 use super::strict::{DecodeError, decode, prune};
 use super::{Finding, Manifests, WrittenPolicy};
 use crate::cluster::{Pod, Workload, named_ports};
@@ -35,6 +37,7 @@ pub(super) struct Reader {
     /// Where an object is that names no namespace.
     pub namespace: String,
     pub findings: Vec<Finding>,
+    files: Files,
 }
 
 /// One object and the file that it is from.
@@ -53,30 +56,25 @@ impl Reader {
         self.manifests.refusals.push(refusal);
     }
 
-    /// Reads a file, or the YAML and JSON files of a folder, in the order of their names.
+    /// Reads a file, or the YAML and JSON files of a folder; what was read before is passed over.
     pub(super) fn path(&mut self, path: &Path) {
-        let name = path.display().to_string();
-        if path.is_dir() {
-            match std::fs::read_dir(path) {
-                Err(error) => self.find(&name, None, error.to_string()),
-                Ok(entries) => {
-                    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-                    paths.sort();
-                    for path in paths {
-                        let manifest = path.extension().is_some_and(|end| {
-                            ["yaml", "yml", "json"].iter().any(|one| end == *one)
-                        });
-                        if manifest || path.is_dir() {
-                            self.path(&path);
-                        }
-                    }
-                }
-            }
-            return;
-        }
-        match std::fs::read_to_string(path) {
-            Ok(text) => self.text(&name, &text),
-            Err(error) => self.find(&name, None, error.to_string()),
+        let mut files = std::mem::take(&mut self.files);
+        let namespace = self.namespace.clone();
+        files.read(path, &namespace, &mut |path, text| {
+            self.content(&path.display().to_string(), text)
+        });
+        self.files = files;
+    }
+
+    /// Reads standard input.
+    pub(super) fn stream(&mut self, stream: impl Read) {
+        self.content("-", files::stream(stream));
+    }
+
+    fn content(&mut self, file: &str, text: Result<String, FileError>) {
+        match text {
+            Ok(text) => self.text(file, &text),
+            Err(error) => self.find(file, None, error.to_string()),
         }
     }
 
