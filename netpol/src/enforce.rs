@@ -20,6 +20,7 @@ use self::policy_store::{Change, ChangeError, FileError, PolicyStore};
 use crate::cluster::{Cluster, Pod};
 use crate::compile::{Behaviour, PodFilter, compile};
 use crate::isolation::Isolation;
+use crate::kernel::claim::Claim;
 use crate::kernel::{Firewall, KernelError};
 use crate::names::NamespacedName;
 use crate::policy::Direction;
@@ -60,6 +61,12 @@ pub enum EnforceError {
     /// The kernel refused the filter.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// What is in force is of an enforcer that has ended, which kept no policies.
+    #[error(
+        "the filter of an earlier enforcer is in force, and its policies are not known; `netpol apply` \
+         puts others in their place"
+    )]
+    NotKnown,
 }
 
 /// Keeps the policies of one pod in force.
@@ -67,30 +74,97 @@ pub struct Enforcer {
     plan: Plan,
     firewall: Firewall,
     state: Mutex<State>,
+    /// Nobody else writes there.
+    _claim: Claim,
 }
 
-#[derive(Default)]
+#[derive(Clone)]
 struct State {
     policies: PolicyStore,
     addresses: PodAddresses,
-    /// What the kernel holds.
-    filter: Option<PodFilter>,
+    in_force: InForce,
+    /// The kernel's number of what it holds, as far as this enforcer has seen to it.
+    generation: u32,
+}
+
+/// What the kernel holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum InForce {
+    /// What this enforcer wrote last; none where somebody else may have changed it.
+    Own(Option<PodFilter>),
+    /// The filter of an enforcer that has ended, until the pods' addresses have been looked up: of the
+    /// same policies, which without addresses would allow nobody.
+    EarlierUntilLookedUp,
+    /// The same, until somebody says what is to be in its place: nobody knows its policies any more.
+    EarlierUntilTold,
+}
+
+/// What an enforcer found in the kernel when it looked whether its filter is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nobody else has changed anything.
+    Intact,
+    /// Somebody may have: it was written again.
+    WrittenAgain,
+    /// Somebody may have changed the filter of an earlier enforcer, which cannot be written again.
+    EarlierChanged,
 }
 
 impl Enforcer {
-    /// Puts the policies of before a restart in force. Addresses are not known yet, so that
-    /// what pods are allowed is denied until [`Enforcer::learn`] is told where they are.
-    pub async fn start(plan: Plan, firewall: Firewall) -> Result<Self, EnforceError> {
+    /// Starts to enforce. The filter that an enforcer before this one left stays in force: until
+    /// [`Enforcer::looked_up`] where the policies are kept in a file, else until [`Enforcer::apply`].
+    /// Without one the policies are in force at once; addresses are not known then, so that what pods are
+    /// allowed is denied until [`Enforcer::learn`] is told where they are.
+    pub async fn start(plan: Plan, claim: Claim, firewall: Firewall) -> Result<Self, EnforceError> {
         plan.pod()?;
-        let policies =
-            plan.file.as_deref().map_or(Ok(PolicyStore::default()), PolicyStore::load)?;
+        let kept = plan.file.as_deref().map_or(Ok(None), PolicyStore::load)?;
+        let generation = firewall.generation().await?;
+        let in_force = match (firewall.is_there().await?, &kept) {
+            (false, _) => InForce::Own(None),
+            (true, Some(_)) => InForce::EarlierUntilLookedUp,
+            (true, None) => InForce::EarlierUntilTold,
+        };
+        if let (InForce::Own(_), None, Some(file)) = (&in_force, &kept, &plan.file) {
+            // After a restart it says that there were none.
+            PolicyStore::default().save(file)?;
+        }
         let addresses = PodAddresses::unknown(plan.cluster.pods().len());
-        let state = Mutex::new(State { addresses, ..State::default() });
-        let enforcer = Self { plan, firewall, state };
-        enforcer
-            .replace(&mut *enforcer.state.lock().await, |state| state.policies = policies)
-            .await?;
+        let policies = kept.unwrap_or_default();
+        let state = Mutex::new(State { policies, addresses, in_force, generation });
+        let enforcer = Self { plan, firewall, state, _claim: claim };
+        enforcer.write_unless_earlier(&mut *enforcer.state.lock().await, |_| ()).await?;
         Ok(enforcer)
+    }
+
+    /// Whether what is in force is of an enforcer that has ended, with policies that nobody knows.
+    pub async fn is_earlier(&self) -> bool {
+        self.state.lock().await.in_force == InForce::EarlierUntilTold
+    }
+
+    /// Puts the policies in force when the addresses have been looked up for the first time.
+    pub async fn looked_up(&self) -> Result<(), EnforceError> {
+        let mut state = self.state.lock().await;
+        if state.in_force == InForce::EarlierUntilLookedUp {
+            self.write(&mut state, |_| ()).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks whether somebody else has changed the kernel's filter, and if so writes it again: the claim
+    /// keeps other enforcers away, but nobody who may change nftables.
+    pub async fn check(&self) -> Result<Found, EnforceError> {
+        let mut state = self.state.lock().await;
+        let generation = self.firewall.generation().await?;
+        if generation == state.generation {
+            return Ok(Found::Intact);
+        }
+        if matches!(state.in_force, InForce::Own(_)) {
+            state.in_force = InForce::Own(None);
+            self.write(&mut state, |_| ()).await?;
+            return Ok(Found::WrittenAgain);
+        }
+        state.generation = generation;
+        Ok(Found::EarlierChanged)
     }
 
     /// Creates or replaces policies; they are in force when this returns.
@@ -110,8 +184,12 @@ impl Enforcer {
     }
 
     /// The policies as they were applied.
-    pub async fn policies(&self) -> Vec<NetworkPolicy> {
-        self.state.lock().await.policies.objects().cloned().collect()
+    pub async fn policies(&self) -> Result<Vec<NetworkPolicy>, EnforceError> {
+        let state = self.state.lock().await;
+        if state.in_force == InForce::EarlierUntilTold {
+            return Err(EnforceError::NotKnown);
+        }
+        Ok(state.policies.objects().cloned().collect())
     }
 
     /// The pods whose addresses can be looked up, in the order of [`Enforcer::learn`].
@@ -125,7 +203,7 @@ impl Enforcer {
         let mut state = self.state.lock().await;
         let mut now = None;
         let learn = |state: &mut State| now = state.addresses.learn(index, answer).cloned();
-        self.replace(&mut state, learn).await?;
+        self.write_unless_earlier(&mut state, learn).await?;
         if let Some(addresses) = now {
             let pod = &self.pods()[index];
             match addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ") {
@@ -151,7 +229,7 @@ impl Enforcer {
         let mut policies = before.clone();
         let changes = change(&mut policies)?;
         self.plan.file.as_deref().map_or(Ok(()), |file| policies.save(file))?;
-        let replaced = self.replace(&mut state, |state| state.policies = policies).await;
+        let replaced = self.write(&mut state, |state| state.policies = policies).await;
         if replaced.is_err()
             && let Some(file) = &self.plan.file
         {
@@ -162,25 +240,40 @@ impl Enforcer {
     }
 
     /// Changes the state and the kernel's filter with it; on an error neither.
-    async fn replace(
+    async fn write(
         &self,
         state: &mut State,
         change: impl FnOnce(&mut State),
     ) -> Result<(), EnforceError> {
-        let mut next = State {
-            policies: state.policies.clone(),
-            addresses: state.addresses.clone(),
-            filter: None,
-        };
+        let mut next = state.clone();
         change(&mut next);
         let cluster = self.plan.cluster_of(&next);
         let pod = self.plan.pod_of(&cluster)?;
-        let filter = compile(&cluster, pod, &self.plan.nodes, self.plan.behaviour);
-        if state.filter.as_ref() != Some(&filter) {
-            self.firewall.replace(&filter).await?;
+        let filter = Some(compile(&cluster, pod, &self.plan.nodes, self.plan.behaviour));
+        if !matches!(&state.in_force, InForce::Own(own) if *own == filter) {
+            let (before, commits) = (self.firewall.generation().await?, self.firewall.commits());
+            if let Some(filter) = &filter {
+                self.firewall.replace(filter).await?;
+            }
+            // What others have changed meanwhile is not counted, so that it is noticed.
+            let commits = self.firewall.commits().wrapping_sub(commits);
+            next.generation = before.wrapping_add(commits);
         }
-        next.filter = Some(filter);
+        next.in_force = InForce::Own(filter);
         *state = next;
+        Ok(())
+    }
+
+    /// The same; the filter of an earlier enforcer stays.
+    async fn write_unless_earlier(
+        &self,
+        state: &mut State,
+        change: impl FnOnce(&mut State),
+    ) -> Result<(), EnforceError> {
+        if matches!(state.in_force, InForce::Own(_)) {
+            return self.write(state, change).await;
+        }
+        change(state);
         Ok(())
     }
 }

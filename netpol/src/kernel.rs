@@ -22,8 +22,11 @@
 //! connection tracking was switched on would be picked up the wrong way round, and then pass a
 //! later policy as replies.
 
+pub mod claim;
+
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -82,6 +85,8 @@ fn hint(cause: &nlink::netlink::Error) -> &'static str {
 /// Writes the table of one network namespace. Keep it: to open one costs more than an update.
 pub struct Firewall {
     connection: Connection<Nftables>,
+    /// How many transactions it has committed.
+    commits: AtomicU32,
 }
 
 impl Firewall {
@@ -111,7 +116,33 @@ impl Firewall {
         if setsockopt(socket, SndBufForce, &SEND_BUFFER).is_err() {
             let _ = setsockopt(socket, SndBuf, &SEND_BUFFER);
         }
-        Self { connection }
+        Self { connection, commits: AtomicU32::new(0) }
+    }
+
+    /// The number of the namespace's nftables as they are now, whoever changed them: each transaction
+    /// raises it by one.
+    pub async fn generation(&self) -> Result<u32, KernelError> {
+        let cannot = |cause| KernelError { action: "ask for the state of nftables", cause };
+        self.connection.generation().await.map_err(cannot)
+    }
+
+    /// How many transactions this writer has committed, of those that [`Firewall::generation`] counts.
+    #[must_use]
+    pub fn commits(&self) -> u32 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Whether the namespace has a filter, of whichever process.
+    pub async fn is_there(&self) -> Result<bool, KernelError> {
+        let cannot = |cause| KernelError { action: "list the tables of nftables", cause };
+        let tables = self.connection.list_tables_in(Family::Inet).await.map_err(cannot)?;
+        Ok(tables.iter().any(|table| table.name == TABLE))
+    }
+
+    /// Takes the filter away. Whether there was one.
+    pub async fn remove(&self) -> Result<bool, KernelError> {
+        let cannot = |cause| KernelError { action: "remove a pod's filter", cause };
+        self.connection.del_table_if_exists(TABLE, Family::Inet).await.map_err(cannot)
     }
 
     /// Replaces the table by one that enforces `filter`. On an error the old one stays in force.
@@ -119,7 +150,9 @@ impl Firewall {
         fill(self.connection.transaction(), filter)
             .commit(&self.connection)
             .await
-            .map_err(|cause| KernelError { action: "replace a pod's filter", cause })
+            .map_err(|cause| KernelError { action: "replace a pod's filter", cause })?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -189,7 +189,8 @@ fn who_cannot_enforce_is_told_why() {
     );
     if geteuid().is_root() {
         let (mut netpol, _home) = end_to_end::command_as(end_to_end::As::Nobody, program("netpol"));
-        let args = ["enforce", "hello-server", "--workloads", "manifests/hello-app"];
+        let args =
+            ["enforce", "hello-server", "--workloads", "manifests/hello-app", "--host-network"];
         let said = run(netpol.args(args), "").failed();
         assert!(said.contains("CAP_NET_ADMIN"), "{said}");
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -14,17 +14,21 @@ use hello_common::seconds;
 use netpol::compile::{Behaviour, Denied, Established};
 use netpol::enforce::addresses::{Answer, lookup_name, system_resolver};
 use netpol::enforce::denials::denials;
-use netpol::enforce::{Enforcer, Plan, control};
+use netpol::enforce::{Enforcer, Found, Plan, control};
 use netpol::kernel::Firewall;
+use netpol::kernel::claim::{Claim, is_machines_own};
 use netpol::names::NamespacedName;
 use netpol::read::{Input, valid_manifests};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Failure;
-use super::enforcer::Socket;
+use super::enforcer::{Socket, name_of};
+use super::{Failure, say};
 
 /// The netfilter log group of denied packets.
 const LOG_GROUP: u16 = 8472;
+
+/// How often to look whether the kernel's filter is still the one that was written.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the first look-up may take: policies are in force without it, and names that are
 /// not there yet can take a resolver long.
@@ -35,17 +39,18 @@ const FIRST_LOOK_UP: Duration = Duration::from_secs(2);
 /// Policies come from `netpol apply`. Pods, with their labels and named ports, come from
 /// manifests; a pod's addresses are those of the name NAME.NAMESPACE, asked for again and
 /// again. Connections that are denied are logged, each peer once a second at most. Needs
-/// the capability `NET_ADMIN`. The policies stay in force when it ends.
+/// the capability `NET_ADMIN`, and Linux 5.12. The policies stay in force when it ends, and when it is
+/// started again; `netpol enforce --remove` takes them away.
 ///
 /// Example: netpol enforce hello-server --workloads manifests/hello-app
 #[derive(Debug, Args)]
 pub(super) struct Enforce {
     /// The pod or workload whose network namespace this is
-    #[arg(value_name = "[NAMESPACE/]NAME")]
-    pod: NamespacedName,
+    #[arg(value_name = "[NAMESPACE/]NAME", required_unless_present = "remove")]
+    pod: Option<NamespacedName>,
 
     /// Manifests of every pod that a policy may name, and of the namespaces' labels
-    #[arg(long, required = true, value_name = "[NAMESPACE=]PATH")]
+    #[arg(long, required_unless_present = "remove", value_name = "[NAMESPACE=]PATH")]
     workloads: Vec<OsString>,
 
     /// Address of the pod's node, which no policy applies to
@@ -68,6 +73,14 @@ pub(super) struct Enforce {
     #[arg(long, value_name = "SECONDS", value_parser = seconds::parse_above_zero, default_value = "1")]
     look_up_every: Duration,
 
+    /// Enforce in the machine's own network namespace, for all of its programs
+    #[arg(long)]
+    host_network: bool,
+
+    /// Take away what an enforcer that has ended has left in this network namespace
+    #[arg(long, conflicts_with_all = ["pod", "workloads", "node"])]
+    remove: bool,
+
     #[command(flatten)]
     socket: Socket,
 
@@ -78,19 +91,10 @@ pub(super) struct Enforce {
 
 impl Enforce {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let inputs: Vec<_> = self.workloads.iter().cloned().map(Input::from).collect();
-        let manifests =
-            valid_manifests(&inputs, std::io::stdin().lock()).map_err(Failure::BadInput)?;
-        let plan = Plan {
-            cluster: manifests.cluster,
-            pod: self.pod.clone(),
-            nodes: self.node.clone(),
-            behaviour: Behaviour {
-                established: self.established,
-                denied: self.denied,
-                log_group: Some(LOG_GROUP),
-            },
-            file: self.state.clone(),
+        let work = match self.pod.clone() {
+            _ if self.remove => None,
+            None => None,
+            Some(pod) => Some(self.plan(pod)?),
         };
         let _log = hello_common::log::init(self.log_format, TextStyle::Stamped)
             .context("cannot start the log")?;
@@ -98,10 +102,36 @@ impl Enforce {
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
-        let result = runtime.block_on(self.enforce(plan));
+        let result = match work {
+            Some(plan) => runtime.block_on(self.enforce(plan)),
+            None => runtime.block_on(remove()),
+        };
         // A name that is being looked up must not hold up the exit.
         runtime.shutdown_background();
         Ok(result?)
+    }
+
+    fn plan(&self, pod: NamespacedName) -> Result<Plan, Failure> {
+        if is_machines_own() && !self.host_network {
+            return Err(Failure::BadArgument(anyhow!(
+                "this is the machine's own network namespace: all of its programs would be filtered, also \
+                 after this one has ended; enter the pod's first, or say --host-network"
+            )));
+        }
+        let inputs: Vec<_> = self.workloads.iter().cloned().map(Input::from).collect();
+        let manifests =
+            valid_manifests(&inputs, std::io::stdin().lock()).map_err(Failure::BadInput)?;
+        Ok(Plan {
+            cluster: manifests.cluster,
+            pod,
+            nodes: self.node.clone(),
+            behaviour: Behaviour {
+                established: self.established,
+                denied: self.denied,
+                log_group: Some(LOG_GROUP),
+            },
+            file: self.state.clone(),
+        })
     }
 
     /// Enforces until SIGTERM or SIGINT.
@@ -109,26 +139,61 @@ impl Enforce {
         // The handlers come first: process 1 ignores a signal that has none.
         let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
-        let enforcer = Enforcer::start(plan, Firewall::here()?).await?;
-        for policy in enforcer.policies().await {
-            let name = |name: Option<String>| name.unwrap_or_default();
-            let (namespace, name) = (name(policy.metadata.namespace), name(policy.metadata.name));
-            tracing::info!("policy {namespace}/{name} is in force again");
-        }
+        // Nothing is written before both are this process's alone.
+        let claim = Claim::take().await?;
+        let listener = control::listen(&self.socket.path())?;
+        let pod = plan.pod.clone();
+        let enforcer = Enforcer::start(plan, claim, Firewall::here()?).await?;
         let pods = 0..enforcer.pods().len();
         let first = join_all(pods.clone().map(|pod| look_up(&enforcer, pod)));
         if tokio::time::timeout(FIRST_LOOK_UP, first).await.is_err() {
             tracing::warn!("some names do not resolve yet; until they do, their pods are denied");
         }
-        // Whoever can connect finds the policies in force.
-        let listener = control::listen(&self.socket.path())?;
-        tracing::info!("enforcing the policies of {}", self.pod);
+        enforcer.looked_up().await?;
+        match enforcer.policies().await {
+            Ok(policies) => {
+                for policy in &policies {
+                    tracing::info!("policy {} is in force again", name_of(policy));
+                }
+            }
+            Err(earlier) => tracing::warn!("{earlier}"),
+        }
+        tracing::info!("enforcing the policies of {pod}");
         tokio::select! {
             ended = control::serve(listener, &enforcer) => ended.context("the control socket broke"),
+            () = check(&enforcer) => Ok(()),
             _ = join_all(pods.map(|pod| follow(&enforcer, pod, self.look_up_every))) => Ok(()),
             ended = log_denials(&enforcer) => ended,
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
+        }
+    }
+}
+
+async fn remove() -> anyhow::Result<()> {
+    let _claim = Claim::take().await?;
+    if Firewall::here()?.remove().await? {
+        say("the filter of this network namespace is gone: everything is allowed");
+    } else {
+        say("this network namespace has no filter of netpol's");
+    }
+    Ok(())
+}
+
+/// Looks for ever whether the filter is still there as it was written.
+async fn check(enforcer: &Enforcer) {
+    loop {
+        tokio::time::sleep(CHECK_EVERY).await;
+        match enforcer.check().await {
+            Ok(Found::Intact) => {}
+            Ok(Found::WrittenAgain) => tracing::warn!(
+                "another program changed nftables in this network namespace; the filter was written again"
+            ),
+            Ok(Found::EarlierChanged) => tracing::warn!(
+                "another program changed nftables in this network namespace; whether the filter of the \
+                 earlier enforcer is still whole is not known: apply its policies again"
+            ),
+            Err(error) => tracing::error!("whether the filter is in force is not known: {error}"),
         }
     }
 }

@@ -146,25 +146,28 @@ pub async fn serve(listener: UnixListener, enforcer: &Enforcer) -> io::Result<()
 }
 
 async fn answer(enforcer: &Enforcer, request: Request) -> Response {
-    let changed = match request {
-        Request::Apply(objects) => enforcer.apply(objects).await,
-        Request::Delete(names) => enforcer.delete(names).await,
-        Request::Get => return Response::Policies(enforcer.policies().await),
+    let answer = match request {
+        Request::Apply(objects) => enforcer.apply(objects).await.map(Response::Changed),
+        Request::Delete(names) => enforcer.delete(names).await.map(Response::Changed),
+        Request::Get => enforcer.policies().await.map(Response::Policies),
     };
-    match changed {
-        Ok(changes) => {
-            for (NamespacedName { namespace, name }, change) in &changes {
-                tracing::info!("policy {namespace}/{name} {change}");
+    match answer {
+        Ok(response) => {
+            if let Response::Changed(changes) = &response {
+                for (name, change) in changes {
+                    tracing::info!("policy {name} {change}");
+                }
             }
-            Response::Changed(changes)
+            response
         }
         Err(error) => {
             let reason = match &error {
                 EnforceError::Change(ChangeError::NotFound(_)) => "NotFound",
                 EnforceError::Change(ChangeError::Invalid { .. }) => "Invalid",
+                EnforceError::NotKnown => "Conflict",
                 _ => "InternalError",
             };
-            tracing::warn!("a change was refused: {error}");
+            tracing::warn!("a request was refused: {error}");
             refused(reason, error.to_string())
         }
     }

@@ -134,11 +134,11 @@ impl PolicyStore {
         self.0.values().map(|(_, policy)| policy)
     }
 
-    /// Reads what [`PolicyStore::save`] wrote; a file that is not there holds none.
-    pub fn load(path: &Path) -> Result<Self, FileError> {
+    /// Reads what [`PolicyStore::save`] wrote; none where there is no file.
+    pub fn load(path: &Path) -> Result<Option<Self>, FileError> {
         let at = |cause| FileError { path: path.to_owned(), cause };
         let text = match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text.map_err(at)?,
         };
         let objects: Vec<NetworkPolicy> =
@@ -149,7 +149,7 @@ impl PolicyStore {
             let created = created.map_or(Timestamp::UNIX_EPOCH, |time| time.0);
             policies.apply_one(object, created).map_err(io::Error::other).map_err(at)?;
         }
-        Ok(policies)
+        Ok(Some(policies))
     }
 
     /// Writes them to a file that only its owner can read, whole or not at all.
@@ -218,13 +218,13 @@ mod tests {
     fn a_file_keeps_them_for_their_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("policies.json");
-        assert_eq!(PolicyStore::load(&file).unwrap().objects().count(), 0);
+        assert!(PolicyStore::load(&file).unwrap().is_none());
         let mut policies = PolicyStore::default();
         let now = Timestamp::from_second(1_700_000_000).unwrap();
         policies.apply(vec![object("a", json!({"ingress": [{}]}))], now).unwrap();
         policies.save(&file).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
-        let loaded = PolicyStore::load(&file).unwrap();
+        let loaded = PolicyStore::load(&file).unwrap().unwrap();
         assert!(
             loaded.objects().eq(policies.objects()) && loaded.meanings().eq(policies.meanings())
         );

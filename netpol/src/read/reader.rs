@@ -61,7 +61,7 @@ impl Reader {
         let mut files = std::mem::take(&mut self.files);
         let namespace = self.namespace.clone();
         files.read(path, &namespace, &mut |path, text| {
-            self.content(&path.display().to_string(), text)
+            self.content(&path.display().to_string(), text);
         });
         self.files = files;
     }
