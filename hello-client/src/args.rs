@@ -52,12 +52,14 @@ pub enum Expect {
     Blocked,
 }
 
-fn http_url(text: &str) -> Result<Url, String> {
-    let url: Url = text.parse().map_err(|error| format!("{error}"))?;
-    match url.scheme() {
-        "http" if url.has_host() => Ok(url),
-        _ => Err("expected http://HOST[:PORT][/PATH]".to_owned()),
-    }
+/// A text is nothing that can be polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected http://HOST[:PORT][/PATH]")]
+struct NotAnHttpUrl;
+
+fn http_url(text: &str) -> Result<Url, NotAnHttpUrl> {
+    let url = text.parse::<Url>().map_err(|_| NotAnHttpUrl)?;
+    if url.scheme() == "http" && url.has_host() { Ok(url) } else { Err(NotAnHttpUrl) }
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use hello_client::args::Args;
 use hello_client::poll::Poller;
 use hello_client::run::{Plan, as_expected, run};
 use hello_common::log::TextStyle;
-use tokio::signal::unix::{SignalKind, signal};
+use hello_common::runtime;
+use hello_common::signals::Signals;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -21,16 +22,12 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")
-        .and_then(|runtime| {
-            let result = runtime.block_on(poll(args));
-            // A name lookup that hangs in the system's resolver must not hold up the exit.
-            runtime.shutdown_background();
-            result
-        });
+    let result = runtime::current_thread().map_err(anyhow::Error::from).and_then(|runtime| {
+        let result = runtime.block_on(poll(args));
+        // A name lookup that hangs in the system's resolver must not hold up the exit.
+        runtime.shutdown_background();
+        result
+    });
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -43,14 +40,9 @@ fn main() -> ExitCode {
 
 /// Polls as asked; whether the expectation was met.
 async fn poll(args: Args) -> anyhow::Result<bool> {
-    // The handlers come first: process 1 ignores a signal that has none.
-    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    let mut signals = Signals::new().context("cannot handle signals")?;
     let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        signals.next().await;
     };
     let poller = Poller::new(args.url, args.timeout).context("cannot make an HTTP client")?;
     let plan = Plan { interval: args.interval, jitter: args.jitter, count: args.count };

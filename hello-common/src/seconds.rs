@@ -5,24 +5,35 @@ use std::time::Duration;
 /// The longest span that is taken: a day.
 const LONGEST: f64 = 86_400.0;
 
-/// Parses a span of time such as `3`, `0.5` or `0.5s`; the error says what to write.
-pub fn parse(text: &str) -> Result<Duration, String> {
-    let number: f64 = text
-        .strip_suffix('s')
-        .unwrap_or(text)
-        .parse()
-        .map_err(|_| "expected seconds, like 2 or 0.5".to_owned())?;
+/// Why a text is no span of time, and what to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecondsError {
+    /// It is no number of seconds.
+    #[error("expected seconds, like 2 or 0.5")]
+    NotANumber,
+    /// It is less than nothing or more than a day.
+    #[error("expected between 0 and {LONGEST} seconds")]
+    OutOfRange,
+    /// It is nothing, where there must be something.
+    #[error("expected more than 0 seconds")]
+    Zero,
+}
+
+/// Parses a span of time such as `3`, `0.5` or `0.5s`.
+pub fn parse(text: &str) -> Result<Duration, SecondsError> {
+    let number = text.strip_suffix('s').unwrap_or(text).parse::<f64>();
+    let number = number.map_err(|_| SecondsError::NotANumber)?;
     if (0.0..=LONGEST).contains(&number) {
         Ok(Duration::from_secs_f64(number))
     } else {
-        Err(format!("expected between 0 and {LONGEST} seconds"))
+        Err(SecondsError::OutOfRange)
     }
 }
 
 /// Like [`parse`], but refuses 0.
-pub fn parse_above_zero(text: &str) -> Result<Duration, String> {
+pub fn parse_above_zero(text: &str) -> Result<Duration, SecondsError> {
     match parse(text)? {
-        Duration::ZERO => Err("expected more than 0 seconds".to_owned()),
+        Duration::ZERO => Err(SecondsError::Zero),
         span => Ok(span),
     }
 }

@@ -131,17 +131,30 @@ pub struct FurtherImage {
     pub program: PathBuf,
 }
 
+/// Why `--image` names no image.
+#[derive(Debug, thiserror::Error)]
+enum NotAnImage {
+    #[error("expected REFERENCE=PATH")]
+    NoPair,
+    #[error(transparent)]
+    NoPath(std::io::Error),
+    #[error("{} is a folder", .0.display())]
+    Folder(PathBuf),
+    #[error("{path} cannot be run: {}", .cause.desc())]
+    NoProgram { path: String, cause: nix::errno::Errno },
+}
+
 impl FurtherImage {
     /// Reads `REFERENCE=PATH`. The program must be there, and can be run.
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, NotAnImage> {
         let pair = text.split_once('=').filter(|(reference, _)| !reference.is_empty());
-        let (reference, path) = pair.ok_or("expected REFERENCE=PATH")?;
-        let program = std::path::absolute(path).map_err(|error| error.to_string())?;
+        let (reference, path) = pair.ok_or(NotAnImage::NoPair)?;
+        let program = std::path::absolute(path).map_err(NotAnImage::NoPath)?;
         if program.is_dir() {
-            return Err(format!("{path} is a folder"));
+            return Err(NotAnImage::Folder(program));
         }
         nix::unistd::access(&program, nix::unistd::AccessFlags::X_OK)
-            .map_err(|error| format!("{path} cannot be run: {}", error.desc()))?;
+            .map_err(|cause| NotAnImage::NoProgram { path: path.to_owned(), cause })?;
         Ok(Self { reference: reference.to_owned(), program })
     }
 }

@@ -1,7 +1,5 @@
 //! What a person at a terminal can do: one file a command.
 
-mod signals;
-
 mod keeper;
 
 mod up;

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use hello_common::runtime::{self, RuntimeError};
 use hello_lab::args::{Cli, Command};
 use hello_lab::{cli, lab, stages};
+use tokio::runtime::Runtime;
 use tracing_subscriber::filter::{self, LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -65,11 +67,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Launch { stage } => stages::launch(stage),
         Command::Init { stage } => stages::init(&stage),
         Command::Lab { stage } => {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(LAB_THREADS)
-                .enable_all()
-                .build()
-                .context("cannot start a runtime")?;
+            let runtime = runtime::multi_thread(Some(LAB_THREADS))?;
             let ended = runtime.block_on(lab::run(&stage, std::io::stdout()));
             // Not waited for: what runs on a thread of its own may never end.
             runtime.shutdown_background();
@@ -79,9 +77,6 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// One thread: the launcher ends with the thread that started it, which must be the last.
-fn keeper_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start a runtime")
+fn keeper_runtime() -> Result<Runtime, RuntimeError> {
+    runtime::current_thread()
 }

@@ -18,6 +18,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
+use hello_common::exit;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -59,7 +60,7 @@ pub fn launch(mut stage: Stage) -> anyhow::Result<ExitCode> {
         if wake.wait().context("cannot wait for signals")? == Signal::SIGCHLD {
             if let Some(status) = init.try_wait()? {
                 clean_up(&folder);
-                return Ok(exit_code(status.code()));
+                return Ok(exit::code(status));
             }
         } else {
             init.kill()?;
@@ -90,7 +91,7 @@ pub fn init(stage: &Stage) -> anyhow::Result<ExitCode> {
     let lab = Pid::from_raw(i32::try_from(lab.id())?);
     loop {
         match wait() {
-            Ok(WaitStatus::Exited(pid, code)) if pid == lab => return Ok(exit_code(Some(code))),
+            Ok(WaitStatus::Exited(pid, code)) if pid == lab => return Ok(exit::from_number(code)),
             Ok(WaitStatus::Signaled(pid, signal, _)) if pid == lab => {
                 bail!("the lab was ended by {signal}");
             }
@@ -186,10 +187,6 @@ fn user_namespaces_are_refused(errno: Errno) -> anyhow::Error {
         "this machine refuses namespaces to an ordinary user ({}): {remedy}, or run hello-lab with sudo",
         errno.desc()
     )
-}
-
-fn exit_code(code: Option<i32>) -> ExitCode {
-    code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 /// Asks a process to end.

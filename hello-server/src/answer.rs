@@ -7,8 +7,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::http::header::{CONNECTION, HeaderValue};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tower::Service;
@@ -16,6 +17,7 @@ use tower::Service;
 use crate::access_log::{self, Line};
 use crate::app::{Greeting, Readiness, router};
 use crate::connection::Activity;
+use crate::host;
 use crate::metrics::Metrics;
 
 /// What every connection is served from.
@@ -79,7 +81,12 @@ impl Answers {
             }
             Some(AccessLog::Everything { project }) => Some((project, Line::of(&request))),
         };
-        let mut response = self.app.clone().call(request).await?;
+        let mut response = if host::is_right(request.version(), request.headers()) {
+            self.app.clone().call(request).await?
+        } else {
+            (StatusCode::BAD_REQUEST, "one Host header with a valid value is needed\n")
+                .into_response()
+        };
         if self.readiness.is_draining() {
             // Its next request is for whoever takes over.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

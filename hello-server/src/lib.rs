@@ -9,6 +9,7 @@
 //! - [`access_log`]: one line a request.
 //! - [`connection`]: one connection, and how long it may stay silent.
 //! - [`health_check`]: `--health-check`, which asks a running server whether it is ready.
+//! - [`host`]: the Host header that a request must have.
 //! - [`listen`]: the listening socket, dual stack where the kernel allows it.
 //! - [`metrics`]: what Prometheus scrapes.
 //! - [`open_files`]: for how many connections there is room.
@@ -20,6 +21,7 @@ pub mod app;
 pub mod args;
 pub mod connection;
 pub mod health_check;
+pub mod host;
 pub mod listen;
 pub mod metrics;
 pub mod open_files;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Parser;
 use hello_common::log::{Format, TextStyle};
+use hello_common::runtime;
+use hello_common::signals::Signals;
 use hello_server::answer::{AccessLog, Answers};
 use hello_server::app::Greeting;
 use hello_server::args::Args;
@@ -17,7 +19,7 @@ use hello_server::listen::listen;
 use hello_server::metrics::Metrics;
 use hello_server::open_files;
 use hello_server::serve::{Ended, Limits, serve};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -28,16 +30,12 @@ fn main() -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(format_args!("cannot start the log: {error}")),
     };
-    let result = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")
-        .and_then(|runtime| {
-            let result = runtime.block_on(run(args));
-            // Connections past the deadline are cut off, not waited for.
-            runtime.shutdown_background();
-            result
-        });
+    let result = runtime::multi_thread(None).map_err(anyhow::Error::from).and_then(|runtime| {
+        let result = runtime.block_on(run(args));
+        // Connections past the deadline are cut off, not waited for.
+        runtime.shutdown_background();
+        result
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -63,14 +61,15 @@ fn fail(problem: impl Display) -> ExitCode {
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
-    // The handlers come first: process 1 ignores a signal that has none.
-    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    let mut signals = Signals::new().context("cannot handle signals")?;
+    let (stop, stopped) = oneshot::channel();
+    let hurry = async {
+        signals.next().await;
+        let _ = stop.send(());
+        signals.next().await;
+    };
     let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        let _ = stopped.await;
     };
 
     let hostname = hostname::get().context("cannot read the hostname")?;
@@ -96,7 +95,14 @@ async fn run(args: Args) -> anyhow::Result<()> {
         patience: Patience { headers: args.header_timeout, idle: args.idle_timeout },
         max_connections,
     };
-    match serve(listener, Arc::new(answers), limits, stop).await {
+    let ended = tokio::select! {
+        ended = serve(listener, Arc::new(answers), limits, stop) => ended,
+        () = hurry => {
+            tracing::warn!("told twice to stop: not waiting for connections; cut off");
+            return Ok(());
+        }
+    };
+    match ended {
         Ended::Drained => tracing::info!("every request was answered"),
         Ended::CutOff => tracing::warn!("connections were still open at the deadline; cut off"),
     }

@@ -1,6 +1,7 @@
 //! One enforcer in a network namespace: a second is refused before it touches anything, what others change
 //! is put right, and what is in force outlives the process until somebody takes it away.
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -30,15 +31,16 @@ impl Namespace {
         // It says so when it is there, and ends with its standard input.
         command.args(["--net", "sh", "-c", "echo there && cat >/dev/null"]);
         let made = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut keeper = made.expect("unshare can be run");
+        let keeper = made.expect("unshare can be run");
+        let mut namespace = Self { folder: tempfile::tempdir().unwrap(), keeper };
         let mut line = String::new();
-        let stdout = keeper.stdout.take().expect("piped");
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+        let stdout = namespace.keeper.stdout.take().expect("piped");
+        BufReader::new(stdout).read_line(&mut line).unwrap();
         if line.is_empty() {
             skip(test, "`unshare --net` makes no network namespace here");
             return None;
         }
-        Some(Self { folder: tempfile::tempdir().unwrap(), keeper })
+        Some(namespace)
     }
 
     fn socket(&self, name: &str) -> PathBuf {

@@ -86,3 +86,21 @@ fn every_form_of_target_is_answered() {
         assert!(answer.starts_with(OK) && answer.contains("Hello, world!"), "{target}: {answer}");
     }
 }
+
+#[test]
+fn a_request_without_one_valid_host_is_refused_and_the_connection_goes_on() {
+    for headers in ["", "Host: a\r\nHost: a\r\n", "Host: a b\r\n", "Host: a:b\r\n", "Host: a/\r\n"]
+    {
+        let refused = answers(&format!("GET / HTTP/1.1\r\n{headers}\r\n{LAST}"));
+        assert!(refused.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{headers}: {refused}");
+        assert_eq!(
+            (refused.matches(OK).count(), refused.matches("Hello").count()),
+            (1, 0),
+            "{refused}"
+        );
+    }
+    for headers in ["Host: a:80\r\n", "Host: [::1]:80\r\n", "Host:\r\n", "host: a_b.svc\r\n"] {
+        let taken = answers(&format!("GET / HTTP/1.1\r\n{headers}\r\n{LAST}"));
+        assert_eq!(taken.matches(OK).count(), 2, "{headers}: {taken}");
+    }
+}

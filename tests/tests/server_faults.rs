@@ -4,11 +4,12 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use end_to_end::server::{Server, connect, get, is_closed_within};
-use end_to_end::{PATIENCE, skip, wait_for};
+use end_to_end::{PATIENCE, program, run, skip, wait_for};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use socket2::SockRef;
@@ -342,4 +343,38 @@ fn a_flood_of_connections_that_come_and_go_leaves_nothing_open() {
     }
     wait_for("their ends", || (files() <= before).then_some(()));
     is_well(server);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_however_long_the_drain() {
+    let mut server = Server::start(&[QUIET, "--drain-delay", "3600", "--drain-timeout", "3600"]);
+    let _open = server.connect();
+    server.program.signal(Signal::SIGTERM);
+    wait_for("the drain", || server.ask(&get("/readyz")).starts_with("HTTP/1.1 503").then_some(()));
+    server.program.signal(Signal::SIGTERM);
+    assert!(server.program.wait().success());
+    let said = std::iter::from_fn(|| server.line()).any(|line| line.contains("told twice to stop"));
+    assert!(said);
+}
+
+#[test]
+fn with_too_few_open_files_each_program_says_so_in_a_line() {
+    let lines = [
+        format!("exec {} --port 0 --host 127.0.0.1", program("hello-server").display()),
+        format!("exec {} http://127.0.0.1:1 --count 1", program("hello-client").display()),
+        format!("exec {} up --name few-files", program("hello-lab").display()),
+    ];
+    for line in lines {
+        // Those that the shell itself needs, and some that a runtime would want.
+        for most in 5..=9 {
+            let limited = format!("ulimit -n {most} && {line}");
+            let mut command = Command::new("timeout");
+            let output = run(command.args(["10", "sh", "-c", &limited]), "");
+            let said = output.stdout + &output.stderr;
+            assert!(!output.status.success(), "{limited}: {said}");
+            assert!(!said.contains("panicked"), "{limited}: {said}");
+            let clear = said.contains("Too many open files") || said.contains("ulimit -n");
+            assert!(clear, "{limited}: {said}");
+        }
+    }
 }

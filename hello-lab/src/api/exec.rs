@@ -10,6 +10,7 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
+use hello_common::exit;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -17,7 +18,6 @@ use super::call::Api;
 use super::error::ApiError;
 use super::log;
 use super::path::Target;
-use crate::kubelet::container::exit_code;
 use crate::kubelet::exec::{Container, Further};
 use crate::objects::{Key, Kind};
 use crate::shim::Streams;
@@ -203,7 +203,7 @@ fn window(json: &[u8]) -> Option<(u16, u16)> {
 }
 
 fn status(ended: ExitStatus) -> Value {
-    match exit_code(ended) {
+    match exit::number(ended) {
         0 => json!({"metadata": {}, "status": "Success"}),
         code => failure(
             "NonZeroExitCode",

@@ -3,22 +3,23 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use hello_common::exit;
+use hello_common::signals::Signals;
 use tokio::process::Command;
 use tokio::signal::unix::SignalKind;
 
 use super::keeper::{Kept, Log};
-use super::signals::{Signals, exit_code, signalled};
 use crate::args::Settings;
 use crate::stages::terminate;
 
 /// `hello-lab run`: a lab for as long as a command takes.
 pub async fn run(settings: &Settings, command: &[OsString]) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new().context("cannot handle signals")?;
     let name = format!("run-{}", std::process::id());
     let mut lab = tokio::select! {
         lab = Kept::start(&name, settings, Log::Terminal) => lab?,
-        number = signals.next() => return Ok(signalled(number)),
+        number = signals.next() => return Ok(exit::of_signal(number)),
     };
     let [program, args @ ..] = command else { bail!("no command") };
     let child = Command::new(program).args(args).env("KUBECONFIG", lab.folder.kubeconfig()).spawn();
@@ -50,5 +51,5 @@ pub async fn run(settings: &Settings, command: &[OsString]) -> anyhow::Result<Ex
         }
     };
     lab.tear_down().await?;
-    Ok(exit_code(status))
+    Ok(exit::code(status))
 }

@@ -4,9 +4,10 @@ use std::io::{Read, Write};
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, bail};
+use hello_common::exit;
+use hello_common::signals::Signals;
 
 use super::keeper::{Kept, Log};
-use super::signals::Signals;
 use crate::args::LabArgs;
 use crate::runtime_folder::RuntimeFolder;
 use crate::stages;
@@ -22,7 +23,7 @@ pub async fn keep(args: &LabArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn keep_until_signal(args: &LabArgs, detached: bool) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new().context("cannot handle signals")?;
     let log = if detached { Log::File } else { Log::Terminal };
     let mut lab = tokio::select! {
         lab = Kept::start(&args.name, &args.settings, log) => lab?,
@@ -65,7 +66,7 @@ pub fn up_detached(args: &LabArgs) -> anyhow::Result<ExitCode> {
     print!("{said}");
     if said.is_empty() {
         let status = keeper.wait()?;
-        return Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1).into());
+        return Ok(exit::code(status));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use hello_common::exit;
 use k8s_openapi::api::core::v1 as core;
 use nix::sys::signal::Signal;
 use tokio::sync::watch;
@@ -157,7 +158,7 @@ impl Container {
         };
         self.status(|status| (status.ready, status.started) = (false, false));
         let (code, signal) = match &status {
-            Ok(status) => (exit_code(*status), status.signal()),
+            Ok(status) => (exit::number(*status), status.signal()),
             Err(_) => (255, None),
         };
         (ended(code, signal, started), stopped)
@@ -354,9 +355,4 @@ impl Container {
             }
         });
     }
-}
-
-/// The exit code, or 128 and the signal's number, as shells count.
-pub(crate) fn exit_code(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }

@@ -10,7 +10,8 @@ use clap::Args;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use hello_common::log::{Format, TextStyle};
-use hello_common::seconds;
+use hello_common::signals::Signals;
+use hello_common::{runtime, seconds};
 use netpol::compile::{Behaviour, Denied, Established};
 use netpol::enforce::addresses::{Answer, lookup_name, system_resolver};
 use netpol::enforce::denials::denials;
@@ -19,7 +20,6 @@ use netpol::kernel::Firewall;
 use netpol::kernel::claim::{Claim, is_machines_own};
 use netpol::names::NamespacedName;
 use netpol::read::{Input, valid_manifests};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::enforcer::{Socket, name_of};
 use super::{Failure, say};
@@ -98,10 +98,7 @@ impl Enforce {
         };
         let _log = hello_common::log::init(self.log_format, TextStyle::Stamped)
             .context("cannot start the log")?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
+        let runtime = runtime::current_thread()?;
         let result = match work {
             Some(plan) => runtime.block_on(self.enforce(plan)),
             None => runtime.block_on(remove()),
@@ -136,9 +133,7 @@ impl Enforce {
 
     /// Enforces until SIGTERM or SIGINT.
     async fn enforce(self, plan: Plan) -> anyhow::Result<()> {
-        // The handlers come first: process 1 ignores a signal that has none.
-        let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+        let mut signals = Signals::new().context("cannot handle signals")?;
         // Nothing is written before both are this process's alone.
         let claim = Claim::take().await?;
         let listener = control::listen(&self.socket.path())?;
@@ -164,8 +159,7 @@ impl Enforce {
             () = check(&enforcer) => Ok(()),
             _ = join_all(pods.map(|pod| follow(&enforcer, pod, self.look_up_every))) => Ok(()),
             ended = log_denials(&enforcer) => ended,
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
+            _ = signals.next() => Ok(()),
         }
     }
 }

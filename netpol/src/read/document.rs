@@ -17,16 +17,27 @@ pub struct Document {
     lines: BTreeMap<String, u64>,
 }
 
+/// A text is no YAML.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ParseError {
+    /// The line, where one is known.
+    pub line: Option<u64>,
+    /// What is wrong there.
+    pub message: String,
+}
+
 impl Document {
-    /// Reads every document of a text. Duplicate keys are errors; JSON is YAML. The error's
-    /// line is that of the text, where one is known.
-    pub fn read_all(text: &str) -> Result<Vec<Self>, (Option<u64>, String)> {
+    /// Reads every document of a text. Duplicate keys are errors; JSON is YAML.
+    pub fn read_all(text: &str) -> Result<Vec<Self>, ParseError> {
         let mut options = Options::default();
         options.budget = Some(budget(text));
         // What a word means is for `scalar::resolve` to say.
         options.strict_booleans = true;
-        let nodes: Vec<Node> = from_multiple_with_options(text, options)
-            .map_err(|error| (error.location().map(|place| place.line()), sentence(&error)))?;
+        let nodes: Vec<Node> = from_multiple_with_options(text, options).map_err(|error| {
+            let line = error.location().map(|place| place.line());
+            ParseError { line, message: sentence(&error) }
+        })?;
         Ok(nodes.into_iter().map(|node| Self::from_node(text, node)).collect())
     }
 
@@ -279,7 +290,7 @@ text: \"yes\"
 
     #[test]
     fn duplicate_keys_and_broken_yaml_are_errors_with_their_line() {
-        let (line, message) = Document::read_all("a: 1\nb: 2\na: 3\n").unwrap_err();
+        let ParseError { line, message } = Document::read_all("a: 1\nb: 2\na: 3\n").unwrap_err();
         assert_eq!(line, Some(3), "{message}");
         assert_eq!(message, "duplicate mapping key: a");
         assert!(Document::read_all("a: [\n").is_err());

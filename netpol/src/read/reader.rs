@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::document::Document;
+use super::document::{Document, ParseError};
 use super::files::{self, FileError, Files};
 use super::strict::{DecodeError, decode, prune};
 use super::{Finding, Manifests, WrittenPolicy};
@@ -80,7 +80,7 @@ impl Reader {
 
     pub(super) fn text(&mut self, file: &str, text: &str) {
         match Document::read_all(text) {
-            Err((line, message)) => self.find(file, line, message),
+            Err(ParseError { line, message }) => self.find(file, line, message),
             Ok(documents) => {
                 for document in documents.iter().filter(|document| !document.value.is_null()) {
                     self.object(&Source { file, document }, None);
