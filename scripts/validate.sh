@@ -32,8 +32,10 @@ run() {
 
 # Removes what was made, the last first, whatever happened before.
 clean_up() {
-  local status=$? index
-  trap - EXIT INT TERM
+  # A signal that comes during `IFS= read` finds that IFS here too.
+  local status=$? index IFS=$' \t\n'
+  trap - EXIT INT TERM HUP
+  [ ${#follower[@]} -eq 0 ] || kill "${follower[@]}" 2>/dev/null || true
   [ ${#made[@]} -eq 0 ] || say "Cleaning up"
   for ((index = ${#made[@]} - 1; index >= 0; index--)); do
     # shellcheck disable=SC2086 # each entry is a list of words
@@ -42,12 +44,13 @@ clean_up() {
   [ "$status" -ne 0 ] || printf '\n%s\n' "$verdict"
   exit "$status"
 }
+# The log streams that are being followed: their file descriptors and processes, by client.
+declare -A stream=() follower=()
+
 trap clean_up EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
-
-# The log streams that are being followed: their file descriptors and processes, by client.
-declare -A stream follower
 
 # open NAMESPACE LABEL: begins to follow the log of the pod with that label, new lines only.
 open() {
@@ -78,6 +81,7 @@ read_until() {
     if [ "$state" = "$want" ]; then streak=$((streak + 1)); else streak=0; fi
   done
   kill "${follower[$1/$2]}" 2>/dev/null || true
+  unset "follower[$1/$2]"
   exec {fd}<&-
   [ "$streak" -lt "$POLLS" ] || return 0
   if [ "$want" = blocked ]; then
