@@ -40,10 +40,6 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<Infalli
     let listener = Listener::bind(stage.settings.port).await?;
     let memory = folder.mount_point();
     mount_in_memory(&memory, MsFlags::MS_NOEXEC, "mode=755")?;
-    // One for all pods, and apart, so that they can fill no other. Of the size that a container has
-    // for itself in Docker and containerd.
-    let shared_memory = memory.join("shm");
-    mount_in_memory(&shared_memory, MsFlags::MS_NOEXEC, "mode=755,size=64m")?;
 
     let store = Store::default();
     let network = Network::new().await?;
@@ -85,8 +81,6 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<Infalli
         images: Arc::new(images),
         logs: logs.clone(),
         containers: containers.clone(),
-        files: memory.join("pods"),
-        shared_memory,
         privileged: stage.privileged,
     };
     let token = random_token();

@@ -167,12 +167,7 @@ impl Container {
     async fn spawn(&self, spec: &Spec) -> anyhow::Result<Process> {
         let (stdout, out) = pipe().context("cannot make a pipe")?;
         let (stderr, err) = pipe().context("cannot make a pipe")?;
-        let process = self
-            .sandbox
-            .shim
-            .start(spec, &[out, err])
-            .await
-            .context("cannot reach the pod's shim")?;
+        let process = self.sandbox.shim.start(spec, &[out, err]).await?;
         let logs = &self.running.surroundings.logs;
         let log = logs.begin(self.running.pod.uid(), &self.spec.name);
         tokio::spawn(async move {
@@ -216,6 +211,7 @@ impl Container {
         }
         Spec {
             program: image.program.clone(),
+            is_images: true,
             args: command.chain(self.spec.args.iter().flatten()).cloned().collect(),
             env,
             user,

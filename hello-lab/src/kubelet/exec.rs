@@ -8,9 +8,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::watch;
 
-use super::sandbox::{PodSandbox, Process, pipe};
+use super::sandbox::{PodSandbox, Process, StartError, pipe};
 use super::terminal::Terminal;
-use crate::shim::{Spec, Streams};
+use crate::shim::{Spec, Streams, root};
 
 /// The containers that run now, by their pod's UID and their own name.
 #[derive(Clone, Default)]
@@ -52,9 +52,12 @@ pub enum ExecError {
     /// Neither the image's program nor one of the machine's.
     #[error("exec: {0:?}: executable file not found in $PATH")]
     NoSuchProgram(String),
+    /// It cannot be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The system refuses.
-    #[error("cannot start a process: {0}")]
-    Start(#[from] std::io::Error),
+    #[error("cannot make the process's streams: {0}")]
+    Streams(#[from] std::io::Error),
 }
 
 impl Containers {
@@ -93,12 +96,10 @@ impl Container {
     /// Starts `command` with the container's network, files, user and environment.
     pub async fn start(&self, command: &[String], streams: Streams) -> Result<Further, ExecError> {
         let (program, args) = command.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
-        let mut spec = Spec {
-            program: self.find(program).ok_or(ExecError::NoSuchProgram(program.to_owned()))?,
-            args: args.to_vec(),
-            streams,
-            ..self.spec.clone()
-        };
+        let (program, is_images) =
+            self.find(program).ok_or(ExecError::NoSuchProgram(program.to_owned()))?;
+        let mut spec =
+            Spec { program, is_images, args: args.to_vec(), streams, ..self.spec.clone() };
         match streams {
             Streams::Output | Streams::All => {
                 let (stdout, out) = pipe()?;
@@ -122,9 +123,10 @@ impl Container {
                 spec.env.retain(|(name, _)| name != "TERM");
                 // What containerd says of every terminal.
                 spec.env.push(("TERM".to_owned(), "xterm".to_owned()));
-                let (terminal, end) = Terminal::open()?;
+                let mut process = self.sandbox.shim.start(&spec, &[]).await?;
+                let terminal = Terminal::new(process.terminal().await?)?;
                 Ok(Further {
-                    process: self.sandbox.shim.start(&spec, &[end]).await?,
+                    process,
                     stdin: Some(Box::new(terminal.writer()?)),
                     stdout: Some(Box::new(terminal.reader()?)),
                     stderr: None,
@@ -140,17 +142,20 @@ impl Container {
         while ended.changed().await.is_ok() {}
     }
 
-    /// A container is a process that sees the machine's files, so a name is the image's program
-    /// wherever the image may have it, or else one of the machine's.
-    fn find(&self, name: &str) -> Option<PathBuf> {
+    /// A container is a process that sees the machine's programs, so a name is the image's program
+    /// wherever the image may have it (then true), or else one of the machine's that pods see.
+    fn find(&self, name: &str) -> Option<(PathBuf, bool)> {
         let own = &self.spec.program;
         if Path::new(name).file_name().is_some_and(|file| Some(file) == own.file_name()) {
-            return Some(own.clone());
+            return Some((own.clone(), true));
         }
+        let is_there = |path: &PathBuf| root::shows(path) && path.is_file();
         if name.contains('/') {
-            return Some(PathBuf::from(name)).filter(|path| path.is_file());
+            let folder = self.spec.working_dir.as_deref().unwrap_or(Path::new("/"));
+            return Some(folder.join(name)).filter(is_there).map(|path| (path, false));
         }
         let path = self.spec.env.iter().find(|(variable, _)| variable == "PATH")?;
-        path.1.split(':').map(|folder| Path::new(folder).join(name)).find(|path| path.is_file())
+        let mut all = path.1.split(':').map(|folder| Path::new(folder).join(name));
+        all.find(is_there).map(|path| (path, false))
     }
 }

@@ -1,6 +1,5 @@
 //! A pod as its worker and its containers share it: what is wanted of it, and what is known of it.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::{self as core, PodSpec};
@@ -37,10 +36,6 @@ pub struct Surroundings {
     pub images: Arc<Images>,
     /// Where what they write is kept.
     pub logs: Logs,
-    /// A folder for the files that they see in place of the machine's own.
-    pub files: PathBuf,
-    /// A folder for what they share in /dev/shm.
-    pub shared_memory: PathBuf,
     /// Whether the lab is root's, and so can take other users' identities.
     pub privileged: bool,
 }

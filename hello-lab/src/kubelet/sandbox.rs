@@ -3,17 +3,21 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
 use anyhow::Context;
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
@@ -51,6 +55,23 @@ pub struct Process {
     said: Vec<u8>,
 }
 
+/// Why a process cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The image's program is not there any more.
+    #[error("cannot open {}: {cause}", program.display())]
+    Program {
+        /// The program.
+        program: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// The pod's shim has ended, or cannot be asked.
+    #[error("cannot reach the pod's shim: {0}")]
+    Shim(#[from] io::Error),
+}
+
 impl PodSandbox {
     /// Makes a network in `network`, with a filter of `enforcer`, and starts a shim there, of
     /// the open file `program`.
@@ -70,6 +91,8 @@ impl PodSandbox {
         // It ends when its socket is closed, and then is reaped without being waited for.
         let started = network.run(|| {
             let _entered = runtime.enter();
+            // What this thread, which does nothing else, starts next is process 1 of a new namespace.
+            unshare(CloneFlags::CLONE_NEWPID)?;
             command.spawn().map(drop)
         });
         started.and_then(|started| started).context("cannot start a shim")?;
@@ -85,11 +108,23 @@ impl Shim {
 
     /// Has a process started that has `streams`, as `spec` says which. If that fails, it has ended with
     /// [`shim::START_FAILED`].
-    pub async fn start(&self, spec: &Spec, streams: &[OwnedFd]) -> io::Result<Process> {
+    pub async fn start(&self, spec: &Spec, streams: &[OwnedFd]) -> Result<Process, StartError> {
+        let cannot_open = |cause| StartError::Program { program: spec.program.clone(), cause };
+        let program =
+            spec.is_images.then(|| File::open(&spec.program).map_err(cannot_open)).transpose()?;
+        Ok(self.ask(spec, streams, program.as_ref()).await?)
+    }
+
+    async fn ask(
+        &self,
+        spec: &Spec,
+        streams: &[OwnedFd],
+        program: Option<&File>,
+    ) -> io::Result<Process> {
         let message = shim::message(spec)?;
         let (own, other) = StdUnixStream::pair()?;
-        let files: Vec<_> =
-            [other.as_fd()].into_iter().chain(streams.iter().map(OwnedFd::as_fd)).collect();
+        let files = [other.as_fd()].into_iter().chain(streams.iter().map(OwnedFd::as_fd));
+        let files: Vec<_> = files.chain(program.map(File::as_fd)).collect();
         self.0.async_io(Interest::WRITABLE, || pass(&self.0, &files)).await?;
         drop(other);
         let mut process = Process { shim: tokio_stream(own)?, said: Vec::new() };
@@ -101,29 +136,25 @@ impl Shim {
 impl Process {
     /// Sends it a signal.
     pub async fn signal(&mut self, signal: Signal) {
-        if let Some(pid) = self.pid().await {
-            // One that has ended needs no signal, and its number is still its own.
-            let _ = kill(pid, signal);
-        }
+        // One that has ended needs none.
+        let _ = self.shim.write_all(&[signal as u8]).await;
     }
 
-    /// Ends it, and all that it started: it leads a group of its own.
+    /// Ends it, and all that it started in its group.
     pub async fn kill(&mut self) {
-        if let Some(pid) = self.pid().await {
-            let _ = killpg(pid, Signal::SIGKILL);
-        }
+        let _ = self.shim.write_all(&[shim::TO_THE_GROUP | Signal::SIGKILL as u8]).await;
+    }
+
+    /// The lab's end of its terminal, which it must have: what its shim gives before it says anything else.
+    pub async fn terminal(&mut self) -> io::Result<OwnedFd> {
+        let Self { shim, said } = self;
+        shim.async_io(Interest::READABLE, || take(shim, said)).await
     }
 
     /// Waits for its end. May be dropped and called again.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.hear(8).await?;
         Ok(ExitStatus::from_raw(self.number(4)))
-    }
-
-    /// None if it could not be started.
-    async fn pid(&mut self) -> Option<Pid> {
-        self.hear(4).await.ok()?;
-        Some(self.number(0)).filter(|pid| *pid > 0).map(Pid::from_raw)
     }
 
     /// Waits until the shim has said so many octets.
@@ -154,6 +185,21 @@ pub(super) fn pipe() -> io::Result<(Receiver, OwnedFd)> {
 fn tokio_stream(socket: StdUnixStream) -> io::Result<UnixStream> {
     socket.set_nonblocking(true)?;
     UnixStream::from_std(socket)
+}
+
+/// Takes what the shim says first, and the open file that comes with it.
+fn take(socket: &UnixStream, said: &mut Vec<u8>) -> io::Result<OwnedFd> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut octets = [0; 4];
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let length = recvmsg(socket, &mut [IoSliceMut::new(&mut octets)], &mut ancillary, flags)?.bytes;
+    said.extend(&octets[..length]);
+    let file = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut files) => files.next(),
+        _ => None,
+    });
+    file.ok_or_else(|| io::Error::other("the pod's shim has made no terminal"))
 }
 
 /// Passes open files on, with one octet.

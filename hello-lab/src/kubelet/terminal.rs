@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::net::unix::pipe;
 
@@ -12,19 +11,15 @@ use tokio::net::unix::pipe;
 pub struct Terminal(OwnedFd);
 
 impl Terminal {
-    /// Opens one; the other end is a process's. To hold on to that is to keep the terminal open.
-    pub(super) fn open() -> io::Result<(Self, OwnedFd)> {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let own = openpt(flags)?;
-        unlockpt(&own)?;
-        let other = ioctl_tiocgptpeer(&own, flags)?;
+    /// That of which the shim has opened this end; the other is the process's.
+    pub(super) fn new(own: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&own, true)?;
-        Ok((Self(own), other))
+        Ok(Self(own))
     }
 
     /// What the process writes. Ends when nobody has the other end.
     pub(super) fn reader(&self) -> io::Result<pipe::Receiver> {
-        // Not a pipe, but as good: it blocks never, and tells when it is ready.
+        // A terminal can be read as a pipe is: without blocking, when the kernel says that it is ready.
         pipe::Receiver::from_owned_fd_unchecked(self.0.try_clone()?)
     }
 
@@ -42,6 +37,7 @@ impl Terminal {
 
 #[cfg(test)]
 mod tests {
+    use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::process::Command;
 
@@ -49,7 +45,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_goes_in_at_one_end_comes_out_at_the_other() {
-        let (terminal, end) = Terminal::open().unwrap();
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let own = openpt(flags).unwrap();
+        unlockpt(&own).unwrap();
+        let end = ioctl_tiocgptpeer(&own, flags).unwrap();
+        let terminal = Terminal::new(own).unwrap();
         terminal.resize(101, 33).unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", "stty size; read -r line; echo \"<$line>\""]);

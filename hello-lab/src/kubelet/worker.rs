@@ -1,9 +1,6 @@
 //! The life of one pod: its network, its policies, its containers, its end.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,28 +63,24 @@ impl Running {
     }
 
     /// What the shim is to know.
-    fn for_shim(&self) -> Pod {
-        let folder = self.folder();
-        let files = ["resolv.conf", "hosts", "hostname", "nsswitch.conf"]
-            .map(|name| (Path::new("/etc").join(name), folder.join(name)))
-            .into_iter()
-            .filter(|(place, _)| place.exists())
-            .collect();
-        Pod {
-            hostname: self.hostname(),
-            files,
-            shared_memory: Path::new("/dev/shm").exists().then(|| self.shared_memory()),
-            privileged: self.surroundings.privileged,
-        }
-    }
-
-    fn folder(&self) -> PathBuf {
-        self.surroundings.files.join(self.pod.uid())
-    }
-
-    /// A pod's containers share it (the `pause` container's IPC namespace in Kubernetes).
-    fn shared_memory(&self) -> PathBuf {
-        self.surroundings.shared_memory.join(self.pod.uid())
+    fn for_shim(&self, network: &PodNetwork) -> Pod {
+        let (hostname, namespace) = (self.hostname(), self.pod.namespace());
+        let resolv = format!(
+            "search {namespace}.svc.{CLUSTER_DOMAIN} svc.{CLUSTER_DOMAIN} {CLUSTER_DOMAIN}\n\
+             nameserver {DNS_SERVICE_ADDRESS}\noptions ndots:5\n"
+        );
+        let own = network.addresses().into_iter().map(|address| format!("{address}\t{hostname}\n"));
+        let hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned()
+            + &own.collect::<Vec<_>>().concat();
+        let files = [
+            ("resolv.conf", resolv),
+            ("hosts", hosts),
+            ("hostname", format!("{hostname}\n")),
+            // A machine's own list may send names to its local resolver daemon, past the pod's.
+            ("nsswitch.conf", "hosts: files dns\n".to_owned()),
+        ];
+        let files = files.map(|(name, content)| (name.to_owned(), content)).into();
+        Pod { hostname, files, privileged: self.surroundings.privileged }
     }
 
     /// Makes the network and puts the policies in force, and keeps trying while that fails.
@@ -132,8 +125,7 @@ impl Running {
         let Surroundings { sandboxes, enforcer, proxy, .. } = &self.surroundings;
         let (mut sandbox, tables) = sandboxes.take().await?;
         let PodSandbox { network, shim } = &mut sandbox;
-        self.write_files(network)?;
-        shim.enter(&self.for_shim()).await?;
+        shim.enter(&self.for_shim(network)).await?;
         // The others' policies must know the addresses before the pod uses them.
         self.update(|status| status.addresses = network.addresses());
         let (uid, namespace, name) = (self.pod.uid(), self.pod.namespace(), self.pod.name());
@@ -144,26 +136,6 @@ impl Running {
         filter?;
         services?;
         Ok(sandbox)
-    }
-
-    fn write_files(&self, network: &PodNetwork) -> std::io::Result<()> {
-        let (folder, shared_memory) = (self.folder(), self.shared_memory());
-        std::fs::create_dir_all(&folder)?;
-        std::fs::create_dir_all(&shared_memory)?;
-        std::fs::set_permissions(&shared_memory, Permissions::from_mode(0o1777))?;
-        let (hostname, namespace) = (self.hostname(), self.pod.namespace());
-        let resolv = format!(
-            "search {namespace}.svc.{CLUSTER_DOMAIN} svc.{CLUSTER_DOMAIN} {CLUSTER_DOMAIN}\n\
-             nameserver {DNS_SERVICE_ADDRESS}\noptions ndots:5\n"
-        );
-        let own = network.addresses().into_iter().map(|address| format!("{address}\t{hostname}\n"));
-        let hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned()
-            + &own.collect::<Vec<_>>().concat();
-        std::fs::write(folder.join("resolv.conf"), resolv)?;
-        std::fs::write(folder.join("hosts"), hosts)?;
-        std::fs::write(folder.join("hostname"), format!("{hostname}\n"))?;
-        // A machine's own list may send names to its local resolver daemon, past the pod's.
-        std::fs::write(folder.join("nsswitch.conf"), "hosts: files dns\n")
     }
 
     /// Runs the containers until each has ended, or the pod is no longer wanted.
@@ -190,13 +162,6 @@ impl Running {
         enforcer.remove(self.pod.uid());
         proxy.remove(self.pod.uid());
         logs.remove(self.pod.uid());
-        for folder in [self.folder(), self.shared_memory()] {
-            if let Err(error) = std::fs::remove_dir_all(folder)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                tracing::warn!("the files of pod {} were not removed: {error}", self.pod.name());
-            }
-        }
         let key = self.pod.key();
         if store.get(&key).is_ok_and(|pod| pod.uid() == self.pod.uid()) {
             let _ = store.remove(&key);

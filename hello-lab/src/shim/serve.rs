@@ -1,28 +1,34 @@
-//! Starts the processes that the lab asks for, and tells it of their ends.
+//! Starts the processes that the lab asks for, signals them, and tells it of their ends. As process 1 of
+//! the pod's PID namespace it reaps whatever else ends there, too.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, anyhow};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{Uid, fchown};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{Pid, Uid, fchown, getpid};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use rustix::process::{WaitOptions, wait};
 
-use super::{MOST_FILES, START_FAILED, Spec, Streams, command_of, receive, report, terminal};
+use super::protocol::{MOST_FILES, Spec, Streams, TO_THE_GROUP, receive};
+use super::{START_FAILED, command_of, report, terminal};
 
 /// A process that the lab knows.
 struct Process {
-    child: Child,
-    /// Readable when it has ended; none when the lab has been told.
-    end: Option<OwnedFd>,
+    pid: Pid,
+    has_ended: bool,
     /// The lab's end of it is held as long as anybody there cares for the process.
     lab: UnixStream,
 }
@@ -30,17 +36,24 @@ struct Process {
 /// Serves the lab until it closes `control`. No process is started where the shim has not `entered` the
 /// pod.
 pub(super) fn serve(control: &UnixStream, entered: &anyhow::Result<()>) -> anyhow::Result<()> {
+    let ends = SigSet::from(Signal::SIGCHLD);
+    ends.thread_block().context("cannot block SIGCHLD")?;
+    let ends = SignalFd::with_flags(&ends, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+        .context("cannot wait for signals")?;
     let mut processes: Vec<Process> = Vec::new();
     loop {
-        let (asked, changes) = wait(control, &processes).context("cannot wait")?;
-        let mut changes = changes.into_iter();
-        processes.retain_mut(|process| {
-            let (has_ended, is_given_up) = changes.next().unwrap_or_default();
-            if has_ended {
-                process.tell_end();
-            }
-            !is_given_up
-        });
+        // Whatever woke this up: a signal that comes while a process is started wakes nobody.
+        while let Ok(Some(_)) = ends.read_signal() {}
+        let before = processes.iter().filter(|process| !process.has_ended).count();
+        reap(&mut processes);
+        let (asked, told) = wait_for_more(control, &ends, &processes).context("cannot wait")?;
+        let mut told = told.into_iter();
+        processes.retain_mut(|process| !told.next().unwrap_or_default() || process.obey());
+        let running = processes.iter().filter(|process| !process.has_ended).count();
+        if running == 0 && before > 0 && is_process_1() {
+            // What is left belongs to nobody: it has left its container's group, or outlived it.
+            let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+        }
         if asked {
             let Some(files) = files(control).context("cannot read")? else { return Ok(()) };
             processes.extend(start(files, entered));
@@ -48,25 +61,41 @@ pub(super) fn serve(control: &UnixStream, entered: &anyhow::Result<()>) -> anyho
     }
 }
 
-/// Waits until something happens: whether the lab asks for something, and of each process whether it
-/// has ended and whether the lab has given it up.
-fn wait(control: &UnixStream, processes: &[Process]) -> nix::Result<(bool, Vec<(bool, bool)>)> {
-    let readable = |file| PollFd::new(file, PollFlags::POLLIN);
-    let mut polled = vec![readable(control.as_fd())];
-    for Process { end, lab, .. } in processes {
-        polled.push(readable(lab.as_fd()));
-        polled.extend(end.as_ref().map(|end| readable(end.as_fd())));
+/// Whether all that a signal to everybody reaches is the pod's.
+pub(super) fn is_process_1() -> bool {
+    getpid() == Pid::from_raw(1)
+}
+
+/// Reaps what has ended, and tells the lab of what it knows.
+fn reap(processes: &mut [Process]) {
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        let pid = Pid::from_raw(pid.as_raw_nonzero().get());
+        if let Some(process) =
+            processes.iter_mut().find(|process| process.pid == pid && !process.has_ended)
+        {
+            process.has_ended = true;
+            // Nobody there is told in vain: then the lab's end is closed, which is seen next.
+            let _ = process.lab.write_all(&status.as_raw().to_be_bytes());
+        }
     }
-    poll(&mut polled, PollTimeout::NONE)?;
+}
+
+/// Waits until something happens: whether the lab asks for a process, and of which it has said something.
+fn wait_for_more(
+    control: &UnixStream,
+    ends: &SignalFd,
+    processes: &[Process],
+) -> nix::Result<(bool, Vec<bool>)> {
+    let readable = |file| PollFd::new(file, PollFlags::POLLIN);
+    let mut polled = vec![readable(control.as_fd()), readable(ends.as_fd())];
+    polled.extend(processes.iter().map(|process| readable(process.lab.as_fd())));
+    match poll(&mut polled, PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(errno) => return Err(errno),
+    }
     let mut happened = polled.iter().map(|file| file.any().unwrap_or(false));
-    let mut next = || happened.next().unwrap_or(false);
-    let asked = next();
-    let changes = processes.iter().map(|process| {
-        let is_given_up = next();
-        (process.end.is_some() && next(), is_given_up)
-    });
-    let changes = changes.collect();
-    Ok((asked, changes))
+    let asked = happened.next().unwrap_or(false);
+    Ok((asked, happened.skip(1).collect()))
 }
 
 /// The open files of the lab's next message; none when it has closed its end.
@@ -91,43 +120,63 @@ fn start(files: Vec<OwnedFd>, entered: &anyhow::Result<()>) -> Option<Process> {
     let mut lab = UnixStream::from(files.next()?);
     // One that is given up before it was wanted.
     let spec: Spec = receive(&lab).ok()?;
-    let streams: Vec<OwnedFd> = files.collect();
-    let mut stderr = File::from(streams.get(1).or(streams.first())?.try_clone().ok()?);
-    let spawned = match entered {
-        Ok(()) => spawn(&spec, streams),
+    let mut files: Vec<OwnedFd> = files.collect();
+    let program = if spec.is_images { files.pop().map(File::from) } else { None };
+    let terminal = (spec.streams == Streams::Terminal).then(terminal::open).transpose();
+    let (own, terminal) = terminal.ok().flatten().unzip();
+    files.extend(terminal);
+    let stderr = files.get(1).or(files.first()).and_then(|stderr| stderr.try_clone().ok());
+    let started = match entered {
+        Ok(()) => spawn(&spec, program, files),
         Err(error) => Err(anyhow!("{error:#}")),
     };
-    match spawned {
-        Ok((child, end)) => {
-            let _ = lab.write_all(&child.id().to_be_bytes());
-            Some(Process { child, end: Some(end), lab })
-        }
-        Err(error) => {
-            report(&mut stderr, &error);
-            let _ = lab.write_all(&[0, 0, 0, 0, 0, 0, START_FAILED, 0]);
-            None
-        }
+    if let (Err(error), Some(stderr)) = (&started, stderr) {
+        report(&mut File::from(stderr), error);
     }
+    let pid = started.ok();
+    let _ = tell_start(&lab, pid, own.as_ref());
+    if pid.is_none() {
+        let _ = lab.write_all(&[0, 0, START_FAILED, 0]);
+    }
+    pid.map(|pid| Process { pid, has_ended: false, lab })
 }
 
-fn spawn(spec: &Spec, streams: Vec<OwnedFd>) -> anyhow::Result<(Child, OwnedFd)> {
-    // Opened by the shim: it may be in a folder that is not the user's.
-    let program = File::open(&spec.program)
-        .with_context(|| format!("cannot open {}", spec.program.display()))?;
+/// Tells the lab whether a process has been started, and gives it its end of the terminal.
+fn tell_start(lab: &UnixStream, pid: Option<Pid>, terminal: Option<&OwnedFd>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let files: Vec<_> = terminal.iter().map(|terminal| terminal.as_fd()).collect();
+    if !files.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&files)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let number = pid.map_or(0, Pid::as_raw).to_be_bytes();
+    sendmsg(lab, &[IoSlice::new(&number)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+fn spawn(spec: &Spec, program: Option<File>, streams: Vec<OwnedFd>) -> anyhow::Result<Pid> {
     let name = spec.program.file_name().unwrap_or_default();
     let mut streams = streams.into_iter();
-    let mut stream = || streams.next().context("a stream is missing");
     let mut command = if spec.streams == Streams::Terminal {
-        let end = stream()?;
+        let program = match program {
+            Some(program) => program,
+            None => File::open(&spec.program)
+                .with_context(|| format!("cannot open {}", spec.program.display()))?,
+        };
+        let end = streams.next().context("cannot make a terminal")?;
         if let Some((user, _)) = spec.user {
             fchown(&end, Some(Uid::from_raw(user)), None).context("cannot give the terminal")?;
         }
-        let mut command = terminal::command(program.try_clone()?, name);
+        let mut command = terminal::command(program, name);
         command.stdout(end.try_clone()?).stderr(end);
         command
     } else {
-        let mut command = command_of(&program, name);
-        command.process_group(0).stdout(stream()?).stderr(stream()?);
+        let mut command = match &program {
+            Some(program) => command_of(program, name),
+            None => Command::new(&spec.program),
+        };
+        let mut stream = || streams.next().context("a stream is missing");
+        command.arg0(name).process_group(0).stdout(stream()?).stderr(stream()?);
         command.stdin(match spec.streams {
             Streams::All => Stdio::from(stream()?),
             _ => Stdio::null(),
@@ -139,35 +188,43 @@ fn spawn(spec: &Spec, streams: Vec<OwnedFd>) -> anyhow::Result<(Child, OwnedFd)>
     if let Some((user, group)) = spec.user {
         command.uid(user).gid(group);
     }
-    let child = command.spawn().context("cannot execute the program")?;
-    let pid = Pid::from_child(&child);
-    let end = pidfd_open(pid, PidfdFlags::empty()).context("cannot open the process")?;
-    Ok((child, end))
+    // What is blocked here would be blocked there.
+    let blocked = SigSet::thread_get_mask().context("cannot read the signal mask")?;
+    SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
+    let spawned = command.spawn();
+    blocked.thread_set_mask().context("cannot block signals")?;
+    let child = spawned.with_context(|| format!("cannot execute {}", spec.program.display()))?;
+    Ok(Pid::from_raw(child.id().cast_signed()))
 }
 
 impl Process {
-    /// Tells the lab how it has ended, as wait(2) says it, and leaves it to be reaped.
-    fn tell_end(&mut self) {
-        let Some(end) = &self.end else { return };
-        let how = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
-        let status = match waitid(Id::PIDFd(end.as_fd()), how) {
-            Ok(WaitStatus::Exited(_, code)) => (code & 0xff) << 8,
-            Ok(WaitStatus::Signaled(_, signal, dumped)) => signal as i32 | i32::from(dumped) << 7,
-            _ => return,
-        };
-        self.end = None;
-        // Nobody there is told in vain: then the lab's end is closed, which is seen next.
-        let _ = self.lab.write_all(&status.to_be_bytes());
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if self.end.is_some() {
-            // With it all that it started: it leads a group of its own.
-            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
-            let _ = self.child.kill();
+    /// Does what the lab says. Whether it still cares for the process.
+    fn obey(&mut self) -> bool {
+        let mut said = [0; 16];
+        match self.lab.read(&mut said) {
+            Ok(length @ 1..) => {
+                said[..length].iter().for_each(|octet| self.signal(*octet));
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            _ => {
+                // With it all that it started in its group.
+                self.signal(TO_THE_GROUP | Signal::SIGKILL as u8);
+                self.signal(Signal::SIGKILL as u8);
+                false
+            }
         }
-        let _ = self.child.wait();
+    }
+
+    fn signal(&self, octet: u8) {
+        let signal = Signal::try_from(i32::from(octet & !TO_THE_GROUP));
+        // One that has been reaped has a number that may be another's.
+        if let (Ok(signal), false) = (signal, self.has_ended) {
+            let _ = if octet & TO_THE_GROUP == 0 {
+                kill(self.pid, signal)
+            } else {
+                killpg(self.pid, signal)
+            };
+        }
     }
 }

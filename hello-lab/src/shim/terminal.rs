@@ -4,17 +4,27 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::Context;
 use nix::unistd::{dup2_stdin, setsid};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use super::command_of;
 
 /// The argument that says so.
 pub(super) const MODE: &str = "terminal";
+
+/// Opens a terminal of the pod's own: the lab's end, and the process's.
+pub(super) fn open() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let own = openpt(flags)?;
+    unlockpt(&own)?;
+    let other = ioctl_tiocgptpeer(&own, flags)?;
+    Ok((own, other))
+}
 
 /// What starts `program`, named `name`; its arguments, its user and the terminal as standard output
 /// are to be added.

@@ -1,0 +1,80 @@
+//! What the lab and a shim tell each other.
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The longest message that is believed: more than the kernel takes for arguments and environment.
+const LONGEST: u32 = 16 << 20;
+
+/// The most open files that come with a message: a process's socket, its three streams, its program.
+pub(crate) const MOST_FILES: usize = 5;
+
+/// Added to a signal's number: it is for the process's whole group.
+pub(crate) const TO_THE_GROUP: u8 = 0x80;
+
+/// What a pod's processes have in common.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Pod {
+    /// The host name.
+    pub hostname: String,
+    /// Files of the pod's own in /etc: their names and contents.
+    pub files: Vec<(String, String)>,
+    /// Whether the processes can take other users' identities: whether the lab is root's.
+    pub privileged: bool,
+}
+
+/// What a process is to be.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Spec {
+    /// The program's file: one that the pod sees, or else one that comes with the message.
+    pub program: PathBuf,
+    /// Whether it comes with the message, as the last of the open files: an image's program is where
+    /// pods see nothing.
+    pub is_images: bool,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its whole environment.
+    pub env: Vec<(String, String)>,
+    /// User and group; none where the lab itself is an ordinary user's and can take no other.
+    pub user: Option<(u32, u32)>,
+    /// Where to start the program.
+    pub working_dir: Option<PathBuf>,
+    /// What comes with it.
+    pub streams: Streams,
+}
+
+/// The streams of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Streams {
+    /// Standard output and standard error, which come with the message.
+    #[default]
+    Output,
+    /// These, and standard input.
+    All,
+    /// A terminal, which is all three, and the session's: the shim makes it, and gives the lab its end.
+    Terminal,
+}
+
+/// A message: its length, and JSON.
+pub fn message(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let json = serde_json::to_vec(value)?;
+    let length = u32::try_from(json.len()).map_err(io::Error::other)?;
+    Ok([&length.to_be_bytes()[..], &json].concat())
+}
+
+/// Reads a message.
+pub(super) fn receive<T: DeserializeOwned>(mut socket: &UnixStream) -> io::Result<T> {
+    let mut length = [0; 4];
+    socket.read_exact(&mut length)?;
+    let length = u32::from_be_bytes(length);
+    if length > LONGEST {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let mut json = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    socket.read_exact(&mut json)?;
+    Ok(serde_json::from_slice(&json)?)
+}
