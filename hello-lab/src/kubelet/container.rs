@@ -9,6 +9,7 @@ use anyhow::Context;
 use hello_common::exit;
 use k8s_openapi::api::core::v1 as core;
 use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Group};
 use tokio::sync::watch;
 
 use super::images::Image;
@@ -110,7 +111,7 @@ impl Container {
         let pod = self.running.spec().security_context.clone().unwrap_or_default();
         let number = |value: Option<i64>| value.and_then(|value| u32::try_from(value).ok());
         let user = number(own.run_as_user.or(pod.run_as_user)).unwrap_or(image.user);
-        let group = number(own.run_as_group.or(pod.run_as_group)).unwrap_or(user);
+        let asked = number(own.run_as_group.or(pod.run_as_group));
         if user == 0 && own.run_as_non_root.or(pod.run_as_non_root) == Some(true) {
             let message = "container has runAsNonRoot and runAsUser is 0".to_owned();
             return Err(("CreateContainerConfigError", message));
@@ -123,6 +124,17 @@ impl Container {
             let message = "hello-lab runs no container as root; set runAsUser".to_owned();
             return Err(("CreateContainerConfigError", message));
         }
+        let group = match asked {
+            Some(group) if is_the_machines(group) => {
+                let message = format!(
+                    "hello-lab gives no container a group of this machine, as runAsGroup {group} is; \
+                     set another"
+                );
+                return Err(("CreateContainerConfigError", message));
+            }
+            Some(group) => group,
+            None => Some(user).filter(|group| !is_the_machines(*group)).unwrap_or(image.user),
+        };
         Ok((image.clone(), Some((user, group))))
     }
 
@@ -351,4 +363,10 @@ impl Container {
             }
         });
     }
+}
+
+/// Whether a group has a name on this machine, and so may have files of it.
+fn is_the_machines(group: u32) -> bool {
+    // Where nobody can tell it may.
+    group == 0 || !matches!(Group::from_gid(Gid::from_raw(group)), Ok(None))
 }

@@ -51,6 +51,9 @@ pub(super) fn not_enforced(spec: &PodSpec, privileged: bool) -> Vec<String> {
             missing.push(format!("runAsUser {user} (it runs as the lab's own user)"));
         }
     }
+    if pod.is_some_and(|pod| pod.supplemental_groups.is_some() || pod.fs_group.is_some()) {
+        missing.push("supplementalGroups, fsGroup".to_owned());
+    }
     let seccomp = pod.is_some_and(|pod| pod.seccomp_profile.is_some())
         || spec.containers.iter().any(|container| own(container).seccomp_profile.is_some());
     if seccomp {

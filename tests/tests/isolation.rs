@@ -1,0 +1,215 @@
+//! What a pod cannot reach: other pods' processes, the lab's, the user's files and sockets, the machine's
+//! devices and settings. Each as root and as an ordinary user.
+
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use end_to_end::{As, Lab, descendants, run, users, wait_for};
+use nix::unistd::geteuid;
+
+/// A lab with the demo, and a pod `attacker` of the image of tests/examples/attack.rs.
+fn attacked(user: As) -> Lab {
+    let own = std::env::current_exe().expect("it runs");
+    let built = own.parent().and_then(std::path::Path::parent).expect("target/debug/deps");
+    let image = format!("attack:1={}", built.join("examples/attack").display());
+    let lab = Lab::start_with(user, &["--image", &image]);
+    lab.install_hello_app();
+    let _ = lab.kubectl("run attacker --image attack:1 -- wait");
+    let _ = lab.kubectl("wait --for=condition=Ready pod/attacker --timeout=30s");
+    lab
+}
+
+fn shell(lab: &Lab, script: &str) -> end_to_end::Output {
+    run(lab.command("kubectl").args(["exec", "attacker", "--", "sh", "-c", script]), "")
+}
+
+/// The processes `sleep SECONDS` of a lab.
+fn sleeps(lab: &Lab, seconds: &str) -> usize {
+    let is_sleep = |pid: &&i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line == format!("sleep\0{seconds}\0").into_bytes()
+    };
+    descendants(lab.keeper().as_raw()).iter().filter(is_sleep).count()
+}
+
+fn restarts(lab: &Lab, label: &str) -> String {
+    let path = "jsonpath={.items[*].status.containerStatuses[*].restartCount}";
+    lab.kubectl(&format!("get pods -l {label} -o {path}"))
+}
+
+#[test]
+fn a_pod_opens_borrows_from_and_ends_processes_of_no_other() {
+    for user in users() {
+        let lab = attacked(user);
+        let seen = lab.kubectl("exec attacker -- attack neighbours");
+        let seen: Vec<&str> = seen.lines().filter(|line| !line.is_empty()).collect();
+        // Its shim, which is the lab's, and its own container, of the same user and its own.
+        assert!(seen.contains(&"process 1 hello-lab-shim"), "{seen:?}");
+        assert!(seen.iter().any(|line| line.ends_with("attack wait")), "{seen:?}");
+        let others = seen.iter().filter(|line| {
+            line.contains("hello-server") || line.contains("hello-client") || line.contains(" lab ")
+        });
+        assert_eq!(others.count(), 0, "{seen:?}");
+        assert!(!seen.iter().any(|line| line.contains("of hello-lab-shim")), "{seen:?}");
+        assert_eq!(seen.iter().filter(|line| line.starts_with("process ")).count(), 2, "{seen:?}");
+
+        let _ = lab.try_kubectl("exec attacker -- attack kill", "");
+        wait_for("its own container's end", || {
+            (restarts(&lab, "run=attacker") == "1").then_some(())
+        });
+        for label in ["app=hello", "app=not-hello", "app=hello-server"] {
+            assert_eq!(restarts(&lab, label), "0", "{label}");
+        }
+        let log = || lab.kubectl("logs --tail 3 deploy/hello-client-allowed");
+        wait_for("an answer", || log().starts_with("Hello, world!").then_some(()));
+        lab.end();
+    }
+}
+
+#[test]
+fn ps_shows_a_pod_its_own_processes() {
+    for user in users() {
+        let lab = attacked(user);
+        let said = shell(&lab, "command -v ps >/dev/null || exit 3; ps -e -o args");
+        if said.status.code() == Some(3) {
+            end_to_end::skip("ps_shows_a_pod_its_own_processes", "there is no ps");
+        } else {
+            let said = said.ok();
+            assert!(said.contains("attack wait") && said.lines().count() <= 6, "{said}");
+        }
+        assert_eq!(shell(&lab, "cat /proc/1/comm").ok(), "hello-lab-shim\n");
+        lab.end();
+    }
+}
+
+#[test]
+fn what_left_its_group_ends_with_its_container_and_with_its_pod() {
+    for user in users() {
+        let lab = attacked(user);
+        let leave = |seconds: &str| {
+            let script = format!("setsid sleep {seconds} >/dev/null 2>&1 </dev/null &");
+            let _ = shell(&lab, &script).ok();
+            wait_for("it to run", || (sleeps(&lab, seconds) == 1).then_some(()));
+        };
+        leave("7101");
+        // It outlives the command that started it, as in a container.
+        let _ = shell(&lab, "true").ok();
+        assert_eq!(sleeps(&lab, "7101"), 1);
+        // The number of the container's first process.
+        let _ = shell(&lab, "kill -9 2");
+        wait_for("its end", || (sleeps(&lab, "7101") == 0).then_some(()));
+        let _ = lab.kubectl("wait --for=condition=Ready pod/attacker --timeout=60s");
+        wait_for("the container", || shell(&lab, "true").status.success().then_some(()));
+        leave("7102");
+        let _ = lab.kubectl("delete pod attacker --grace-period=1");
+        wait_for("its end", || (sleeps(&lab, "7102") == 0).then_some(()));
+        lab.end();
+    }
+}
+
+#[test]
+fn the_users_own_files_and_sockets_and_the_labs_are_not_there() {
+    for user in users() {
+        let lab = attacked(user);
+        let home = run(
+            lab.command("sh").args(["-c", "mkdir ~/.ssh && echo secret >~/.ssh/id && echo $HOME"]),
+            "",
+        );
+        let home = PathBuf::from(home.ok().trim());
+        let agent = home.join("agent.sock");
+        let _listener = UnixListener::bind(&agent).unwrap();
+        let hidden = [
+            home.join(".ssh/id"),
+            agent,
+            lab.folder().join("kubeconfig"),
+            home,
+            "/root/.ssh".into(),
+        ];
+        for path in hidden {
+            let path = path.display();
+            assert!(!shell(&lab, &format!("test -e '{path}'")).status.success(), "{path} is there");
+        }
+        for folder in ["/home", "/root", "/run", "/run/user", "/srv", "/mnt", "/tmp", "/sys"] {
+            let there = shell(&lab, &format!("ls -A {folder} 2>/dev/null || true")).ok();
+            assert_eq!(there, "", "{folder}");
+        }
+        // Nor by way of processes: those of its own have the same root.
+        let roots =
+            "for process in /proc/[0-9]*; do ls -A $process/root/ $process/cwd/ 2>/dev/null; done";
+        let seen = shell(&lab, roots).stdout;
+        assert!(!seen.contains("kubeconfig") && !seen.contains("lost+found"), "{seen}");
+        let script = "id >/dev/null && grep -q nameserver /etc/resolv.conf && getent passwd root";
+        assert!(shell(&lab, script).ok().starts_with("root:"), "programs run");
+        lab.end();
+    }
+}
+
+#[test]
+fn the_machines_devices_and_settings_are_out_of_reach() {
+    for user in users() {
+        let lab = attacked(user);
+        let devices = shell(
+            &lab,
+            "cd /dev && for f in *; do [ -L $f ] && continue; [ -c $f ] && echo $f; [ -b $f ] && echo DISK $f; done; true",
+        );
+        let allowed = ["full", "null", "random", "tty", "urandom", "zero"];
+        for device in devices.ok().lines() {
+            assert!(allowed.contains(&device), "/dev/{device}");
+        }
+        for attempt in [
+            "echo 1 >/proc/sys/kernel/panic",
+            "echo 1 >/proc/sys/net/ipv4/ip_forward",
+            "echo h >/proc/sysrq-trigger && test -s /proc/sysrq-trigger",
+            "test -s /proc/kcore && head -c 1 /proc/kcore | grep -q .",
+            "echo x >/etc/passwd",
+            "echo x >/etc/resolv.conf",
+            "echo x >/new",
+            "echo x >/usr/bin/new",
+            "echo x >/tmp/new",
+            "mount -t proc proc /proc",
+            "chroot / true",
+        ] {
+            assert!(!shell(&lab, attempt).status.success(), "{attempt}");
+        }
+        lab.end();
+    }
+}
+
+#[test]
+fn a_script_of_the_machine_can_be_run() {
+    let lab = attacked(As::Myself);
+    // A shell script on every machine with the GNU C library.
+    let said = lab.try_kubectl("exec attacker -- ldd --version", "");
+    assert!(said.status.success() || said.stderr.contains("not found in $PATH"), "{}", said.stderr);
+    lab.end();
+}
+
+#[test]
+fn a_group_of_the_machine_is_no_containers() {
+    if !geteuid().is_root() {
+        return end_to_end::skip(
+            "a_group_of_the_machine_is_no_containers",
+            "an ordinary user's lab gives containers no group but its own",
+        );
+    }
+    let lab = Lab::start(As::Myself);
+    for (name, group) in [("root", 0), ("disk", 6)] {
+        let pod = serde_json::json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+            "spec": {
+                "securityContext": {"runAsUser": 9999, "runAsGroup": group},
+                "containers": [{"name": "c", "image": "hello-server:1.0.0"}],
+            },
+        });
+        let _ = lab.kubectl_with("apply -f -", &pod.to_string());
+        wait_for("the refusal", || {
+            let waiting =
+                &lab.json(&format!("pod {name}"))["status"]["containerStatuses"][0]["state"];
+            let message = waiting["waiting"]["message"].as_str()?;
+            (waiting["waiting"]["reason"] == "CreateContainerConfigError"
+                && message.contains("runAsGroup"))
+            .then_some(())
+        });
+    }
+    lab.end();
+}
