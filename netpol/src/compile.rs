@@ -17,6 +17,8 @@ pub struct PodFilter {
     pub ingress: Filter,
     /// Connections from the pod.
     pub egress: Filter,
+    /// The pod's own addresses, at which it always reaches itself (rule 20).
+    pub own: Vec<IpAddr>,
     /// The pod's node, which no policy applies to (rule 21).
     pub nodes: Vec<IpAddr>,
     /// Choices of the engine.
@@ -27,7 +29,8 @@ impl PodFilter {
     /// That of a pod on the node with the addresses `nodes` which no policy isolates.
     #[must_use]
     pub fn open(nodes: &[IpAddr], behaviour: Behaviour) -> Self {
-        Self { ingress: Filter::Open, egress: Filter::Open, nodes: nodes.to_vec(), behaviour }
+        let (ingress, egress, nodes) = (Filter::Open, Filter::Open, nodes.to_vec());
+        Self { ingress, egress, own: Vec::new(), nodes, behaviour }
     }
 }
 
@@ -117,6 +120,7 @@ impl PodFilter {
         };
         let Filter::Only(accepts) = filter else { return true };
         self.nodes.contains(&peer)
+            || self.own.contains(&peer)
             || accepts
                 .iter()
                 .any(|accept| accept.ports.holds(protocol, port) && accept.peers.holds(peer))
@@ -163,6 +167,7 @@ pub fn compile(cluster: &Cluster, pod: &Pod, nodes: &[IpAddr], behaviour: Behavi
     PodFilter {
         ingress: filter(Direction::Ingress),
         egress: filter(Direction::Egress),
+        own: pod.addresses.clone(),
         nodes: nodes.to_vec(),
         behaviour,
     }
@@ -365,6 +370,18 @@ mod tests {
             filter.passes(Direction::Egress, peer.parse().unwrap(), Protocol::Tcp, 8002)
         };
         assert!(passes("10.0.0.2") && !passes("fd00::1"));
+    }
+
+    #[test]
+    fn rule_20_a_pod_reaches_itself_whatever_its_policies_deny() {
+        let filter = filter_of_a(json!({"policyTypes": ["Ingress", "Egress"]}));
+        for direction in Direction::BOTH {
+            let passes = |host| {
+                let peer = IpAddr::from([10, 0, 0, host]);
+                filter.passes(direction, peer, Protocol::Tcp, 8080)
+            };
+            assert!(passes(1) && !passes(2), "{direction}");
+        }
     }
 
     #[test]
