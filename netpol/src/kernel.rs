@@ -404,3 +404,6 @@ fn neighbour_discovery(rule: Rule) -> Rule {
         .expr(Expr::Payload { dreg: sreg, base: PayloadBase::Transport, offset: 0, len: 1 })
         .expr(Expr::Range { sreg, op: RangeOp::Eq, from: vec![first], to: vec![last] })
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,8 @@
 //! milliseconds, and a program takes its own policy for a broken machine. In a cluster the packet
 //! leaves the pod and vanishes on the node. What does the same within the pod is the verdict `queue`
 //! to a queue where nobody listens: the kernel frees the packet and tells the sender nothing ("QUEUE
-//! == DROP if no one is waiting", `net/netfilter/nf_queue.c`).
+//! == DROP if no one is waiting", `net/netfilter/nf_queue.c`). (The bare verdict `NF_QUEUE` would need
+//! neither of the two options below, but kernels of 2026 refuse it.)
 //!
 //! Other ways were weighed. To let the packet out with a mark, for the node to drop, would leave an
 //! entry in connection tracking, by which the other end could answer and the next packet would be
@@ -24,10 +25,10 @@ const QUEUE: u16 = 0xEC47;
 /// What the kernel has for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Silence {
-    /// The expression `queue` (`CONFIG_NFT_QUEUE`), with [`QUEUE`].
+    /// The expression `queue` (`CONFIG_NFT_QUEUE`).
     Queue,
-    /// The bare verdict, which means queue 0: every nftables has it, but some program may listen.
-    Verdict,
+    /// The target of iptables that does the same, as an expression (`CONFIG_NFT_COMPAT`).
+    Target,
     /// Neither: the sender is told.
     None,
 }
@@ -40,7 +41,7 @@ impl Silence {
             return *found;
         }
         let mut found = Self::None;
-        for silence in [Self::Queue, Self::Verdict] {
+        for silence in [Self::Queue, Self::Target] {
             if silence.is_there(connection).await {
                 found = silence;
                 break;
@@ -56,7 +57,7 @@ impl Silence {
     }
 
     /// Asks with a chain that no packet comes to, of a table that is gone in the same transaction.
-    async fn is_there(self, connection: &Connection<Nftables>) -> bool {
+    pub(super) async fn is_there(self, connection: &Connection<Nftables>) -> bool {
         const PROBE: &str = "netpol-probe";
         let Ok(chain) = Chain::new(PROBE, PROBE) else { return false };
         let transaction = connection
@@ -78,23 +79,29 @@ impl Silence {
         let rule = matching(Rule::new(table, chain).family(Family::Inet));
         match self {
             Self::Queue => transaction.add_rule(rule.expr(Expr::Queue(QueueExpr::num(QUEUE)))),
-            // nlink has no such verdict, so it is a rule of its own after one that decides nothing.
-            Self::Verdict => transaction.add_rule(rule).raw(verdict_rule(table, chain)),
+            // nlink has no targets, so it is a rule of its own, after one that decides nothing.
+            Self::Target => transaction.add_rule(rule).raw(target_rule(table, chain)),
             Self::None => transaction.add_rule(rule.drop()),
         }
     }
 }
 
-/// The message that adds a rule of the verdict `NF_QUEUE` alone: attributes of
-/// `include/uapi/linux/netfilter/nf_tables.h`.
-fn verdict_rule(table: &str, chain: &str) -> RawMessage {
+/// The message that adds a rule of the target `NFQUEUE` alone: attributes of
+/// `include/uapi/linux/netfilter/nf_tables.h` and `nf_tables_compat.h`, and `struct xt_NFQ_info`.
+fn target_rule(table: &str, chain: &str) -> RawMessage {
     const NFT_MSG_NEWRULE: u8 = 6;
     const NLM_F_CREATE_APPEND: u16 = 0x400 | 0x800;
-    const NF_QUEUE: u32 = 3;
+    const REVISION: u32 = 0;
     let name = |name: &str| [name.as_bytes(), &[0]].concat();
-    let verdict = nest(2, &attribute(1, &NF_QUEUE.to_be_bytes()));
-    let immediate = [attribute(1, &[0; 4]), nest(2, &verdict)].concat();
-    let expression = [attribute(1, &name("immediate")), nest(2, &immediate)].concat();
+    // As large as the strictest alignment makes it.
+    let mut info = [0; 8];
+    info[..2].copy_from_slice(&QUEUE.to_ne_bytes());
+    let target = [
+        attribute(1, &name("NFQUEUE")),
+        attribute(2, &REVISION.to_be_bytes()),
+        attribute(3, &info),
+    ];
+    let expression = [attribute(1, &name("target")), nest(2, &target.concat())].concat();
     let expressions = nest(4, &nest(1, &expression));
     let attributes = [attribute(1, &name(table)), attribute(2, &name(chain)), expressions];
     RawMessage::new(NFT_MSG_NEWRULE, Family::Inet)
