@@ -150,8 +150,9 @@ impl Firewall {
         Self(Arc::new(Shared { connection, table, swept }))
     }
 
-    /// Replaces what is in force by `filter`. On an error the old one stays in force.
-    pub async fn replace(&self, filter: &PodFilter) -> Result<(), KernelError> {
+    /// Replaces what is in force by `filter`, and tells how many filters there have been. On an error
+    /// the old one stays in force.
+    pub async fn replace(&self, filter: &PodFilter) -> Result<u64, KernelError> {
         let failed = |cause| KernelError { action: "replace a pod's filter", cause };
         let Shared { connection, table, .. } = &*self.0;
         let silence = match filter.behaviour.denied {
@@ -161,31 +162,30 @@ impl Firewall {
         let began = Instant::now();
         let mut known = table.lock().await;
         // Put back when all is well: who fails, or is dropped half way, leaves nothing untrue.
-        let mut written = match known.take() {
+        let kept = match known.take() {
             Some(mut table) => {
                 let replaced = table.replace(connection, |number| draft(filter, number, silence));
-                // Somebody may have meddled with the table.
+                // If not, somebody may have meddled with the table.
                 replaced.await.map(|()| table).ok()
             }
             None => None,
         };
-        if written.is_none() {
+        let table = if let Some(table) = kept {
+            table
+        } else {
             let mut table = Table::find(connection).await.map_err(failed)?;
             let replaced = table.replace(connection, |number| draft(filter, number, silence));
             replaced.await.map_err(failed)?;
-            written = Some(table);
-        }
-        if let Some(table) = &written {
-            let (generation, took) = (table.generation(), began.elapsed());
-            tracing::debug!(generation, ?took, "the filter is in force");
-        }
-        let retired = written.as_ref().is_some_and(Table::has_retired);
-        *known = written;
+            table
+        };
+        let (generation, has_retired) = (table.generation(), table.has_retired());
+        *known = Some(table);
         drop(known);
-        if retired && !self.0.swept.swap(true, Ordering::Relaxed) {
+        if has_retired && !self.0.swept.swap(true, Ordering::Relaxed) {
             tokio::spawn(sweep(Arc::downgrade(&self.0)));
         }
-        Ok(())
+        tracing::debug!(generation, took = ?began.elapsed(), "filter written");
+        Ok(generation)
     }
 }
 
