@@ -32,8 +32,14 @@ struct Cli {
 const TCP: u16 = 80;
 const UDP: u16 = 81;
 
+/// After so many replacements somebody else goes on, who finds the tables as they are.
+const RESTART_EVERY: u32 = 100;
+
 /// How long an answer may take on a machine that is busy; what takes longer is lost.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Between two packets of one client: who replaces the filters needs a processor, too.
+const BREATH: Duration = Duration::from_micros(100);
 
 #[derive(Default)]
 struct Counts {
@@ -60,8 +66,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let network = Network::new().await?;
     let server = network.add_pod().await?;
     let (client, stranger) = (network.add_pod().await?, network.add_pod().await?);
-    let at_server = Firewall::open(server.namespace())?;
-    let at_client = Firewall::open(client.namespace())?;
+    let mut at_server = Firewall::open(server.namespace())?;
+    let mut at_client = Firewall::open(client.namespace())?;
     let at_stranger = Firewall::open(stranger.namespace())?;
     at_stranger.replace(&PodFilter::open(&[], Behaviour::default())).await?;
     let filters = |round: u32| {
@@ -90,6 +96,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         || !(enough(&counts.connects) && enough(&counts.datagrams) && enough(&counts.denied))
     {
         replaced += 1;
+        if replaced % RESTART_EVERY == 0 {
+            at_server = Firewall::open(server.namespace())?;
+            at_client = Firewall::open(client.namespace())?;
+        }
         let (ingress, egress) = filters(replaced);
         at_server.replace(&ingress).await?;
         at_client.replace(&egress).await?;
@@ -172,6 +182,7 @@ fn connect(to: SocketAddr, counts: &Counts) -> io::Result<()> {
         stream.read_exact(&mut [0])?;
         // Without it the closed ones would use up the ports.
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+        std::thread::sleep(BREATH);
     }
     Ok(())
 }
@@ -191,6 +202,7 @@ fn ask(to: SocketAddr, counts: &Counts) -> io::Result<()> {
         if sent.is_err() || socket.recv(&mut answer).is_err() || answer != number.to_be_bytes() {
             counts.datagrams_lost.fetch_add(1, Ordering::Relaxed);
         }
+        std::thread::sleep(BREATH);
     }
     Ok(())
 }
@@ -205,8 +217,7 @@ fn knock(tcp: SocketAddr, udp: SocketAddr, counts: &Counts) -> io::Result<()> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         let _ = socket.send_to(b"?", udp);
         counts.denied.fetch_add(2, Ordering::Relaxed);
-        // The others need the processors, too.
-        std::thread::sleep(Duration::from_micros(200));
+        std::thread::sleep(BREATH);
     }
     Ok(())
 }
