@@ -203,7 +203,10 @@ impl Enforcer {
         change(&mut next);
         let cluster = self.plan.cluster_of(&next);
         let pod = self.plan.pod_of(&cluster)?;
-        let filter = compile(&cluster, pod, &self.plan.nodes, self.plan.behaviour);
+        let mut filter = compile(&cluster, pod, &self.plan.nodes, self.plan.behaviour);
+        // A workload's name has the addresses of all its replicas; each is itself alone.
+        let here = addresses::of_this_namespace();
+        filter.own.retain(|address| here.contains(address));
         if state.filter.as_ref() != Some(&filter) {
             self.firewall.replace(&filter).await?;
         }
