@@ -159,13 +159,13 @@ fn a_replacement_that_is_given_up_half_way_does_not_hinder_the_next() {
 fn however_often_a_filter_is_replaced_few_sets_are_left_over() {
     in_a_namespace("however_often", async || {
         let firewall = Firewall::here().unwrap();
-        for round in 0..2000 {
+        for round in 0..1200 {
             firewall.replace(&filter(1 + round % 2)).await.unwrap();
             if round % 100 == 0 {
                 assert!(sets().await.len() <= 1025, "{}", sets().await.len());
             }
         }
-        come_to(&["ingress0v4g2000"]).await;
+        come_to(&["ingress0v4g1200"]).await;
     });
 }
 
