@@ -58,8 +58,9 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<Infalli
     let dns_pod = store.get(&Bootstrap::dns_pod_key())?;
     // By its name, for as long as the lab runs: also when the pod is deleted and another takes its place.
     let filter = enforcer.prepare(dns_network.namespace()).await?;
-    enforcer.add(dns_pod.uid(), dns_pod.namespace(), dns_pod.name(), filter).await?;
-    proxy.add(dns_pod.uid(), ServiceTable::open(dns_network.namespace())?).await?;
+    let (uid, namespace, name) = (dns_pod.uid(), dns_pod.namespace(), dns_pod.name());
+    enforcer.add(uid, namespace, name, filter).await?;
+    proxy.add(uid, namespace, name, ServiceTable::open(dns_network.namespace())?).await?;
     let mut dns = dns::serve(store.clone(), &dns_network).context("cannot start the DNS")?;
 
     let program = std::env::current_exe().context("cannot find this program")?;

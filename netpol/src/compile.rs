@@ -20,6 +20,8 @@ pub struct PodFilter {
     pub ingress: Filter,
     /// Connections from the pod.
     pub egress: Filter,
+    /// The pod's own addresses, at which it always reaches itself (rule 20).
+    pub own: Vec<IpAddr>,
     /// The pod's node, which no policy applies to (rule 21).
     pub nodes: Vec<IpAddr>,
     /// Choices of the engine.
@@ -30,7 +32,8 @@ impl PodFilter {
     /// That of a pod on the node with the addresses `nodes` which no policy isolates.
     #[must_use]
     pub fn open(nodes: &[IpAddr], behaviour: Behaviour) -> Self {
-        Self { ingress: Filter::Open, egress: Filter::Open, nodes: nodes.to_vec(), behaviour }
+        let (ingress, egress, nodes) = (Filter::Open, Filter::Open, nodes.to_vec());
+        Self { ingress, egress, own: Vec::new(), nodes, behaviour }
     }
 }
 
@@ -120,6 +123,7 @@ impl PodFilter {
         };
         let Filter::Only(accepts) = filter else { return true };
         self.nodes.contains(&peer)
+            || self.own.contains(&peer)
             || accepts
                 .iter()
                 .any(|accept| accept.ports.holds(protocol, port) && accept.peers.holds(peer))
@@ -166,6 +170,7 @@ pub fn compile(cluster: &Cluster, pod: &Pod, nodes: &[IpAddr], behaviour: Behavi
     PodFilter {
         ingress: filter(Direction::Ingress),
         egress: filter(Direction::Egress),
+        own: pod.addresses.clone(),
         nodes: nodes.to_vec(),
         behaviour,
     }
@@ -360,7 +365,8 @@ mod tests {
         let rule =
             json!({"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": "http"}]});
         let mut cluster = cluster(json!({"policyTypes": ["Egress"], "egress": [rule]}));
-        for pod in cluster.pods_mut() {
+        // Not to a itself, which always reaches its own.
+        for pod in cluster.pods_mut().iter_mut().skip(1) {
             pod.addresses.push("fd00::1".parse().unwrap());
         }
         let filter = compile(&cluster, cluster.pod("x", "a").unwrap(), &[], Behaviour::default());
@@ -368,6 +374,18 @@ mod tests {
             filter.passes(Direction::Egress, peer.parse().unwrap(), Protocol::Tcp, 8002)
         };
         assert!(passes("10.0.0.2") && !passes("fd00::1"));
+    }
+
+    #[test]
+    fn rule_20_a_pod_reaches_itself_whatever_its_policies_deny() {
+        let filter = filter_of_a(json!({"policyTypes": ["Ingress", "Egress"]}));
+        for direction in Direction::BOTH {
+            let passes = |host| {
+                let peer = IpAddr::from([10, 0, 0, host]);
+                filter.passes(direction, peer, Protocol::Tcp, 8080)
+            };
+            assert!(passes(1) && !passes(2), "{direction}");
+        }
     }
 
     #[test]

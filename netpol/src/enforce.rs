@@ -83,8 +83,6 @@ struct State {
     policies: PolicyStore,
     addresses: PodAddresses,
     in_force: InForce,
-    /// The kernel's number of what it holds, as far as this enforcer has seen to it.
-    generation: u32,
 }
 
 /// What the kernel holds.
@@ -118,7 +116,7 @@ impl Enforcer {
     pub async fn start(plan: Plan, claim: Claim, firewall: Firewall) -> Result<Self, EnforceError> {
         plan.pod()?;
         let kept = plan.file.as_deref().map_or(Ok(None), PolicyStore::load)?;
-        let generation = firewall.generation().await?;
+        firewall.observe().await?;
         let in_force = match (firewall.is_there().await?, &kept) {
             (false, _) => InForce::Own(None),
             (true, Some(_)) => InForce::EarlierUntilLookedUp,
@@ -130,7 +128,7 @@ impl Enforcer {
         }
         let addresses = PodAddresses::unknown(plan.cluster.pods().len());
         let policies = kept.unwrap_or_default();
-        let state = Mutex::new(State { policies, addresses, in_force, generation });
+        let state = Mutex::new(State { policies, addresses, in_force });
         let enforcer = Self { plan, firewall, state, _claim: claim };
         enforcer.write_unless_earlier(&mut *enforcer.state.lock().await, |_| ()).await?;
         Ok(enforcer)
@@ -154,16 +152,16 @@ impl Enforcer {
     /// keeps other enforcers away, but nobody who may change nftables.
     pub async fn check(&self) -> Result<Found, EnforceError> {
         let mut state = self.state.lock().await;
-        let generation = self.firewall.generation().await?;
-        if generation == state.generation {
+        if self.firewall.is_intact().await? {
             return Ok(Found::Intact);
         }
         if matches!(state.in_force, InForce::Own(_)) {
             state.in_force = InForce::Own(None);
+            self.firewall.forget().await;
             self.write(&mut state, |_| ()).await?;
             return Ok(Found::WrittenAgain);
         }
-        state.generation = generation;
+        self.firewall.observe().await?;
         Ok(Found::EarlierChanged)
     }
 
@@ -249,17 +247,15 @@ impl Enforcer {
         change(&mut next);
         let cluster = self.plan.cluster_of(&next);
         let pod = self.plan.pod_of(&cluster)?;
-        let filter = Some(compile(&cluster, pod, &self.plan.nodes, self.plan.behaviour));
-        if !matches!(&state.in_force, InForce::Own(own) if *own == filter) {
-            let (before, commits) = (self.firewall.generation().await?, self.firewall.commits());
-            if let Some(filter) = &filter {
-                self.firewall.replace(filter).await?;
-            }
-            // What others have changed meanwhile is not counted, so that it is noticed.
-            let commits = self.firewall.commits().wrapping_sub(commits);
-            next.generation = before.wrapping_add(commits);
+        let mut filter = compile(&cluster, pod, &self.plan.nodes, self.plan.behaviour);
+        // A workload's name has the addresses of all its replicas; each is itself alone.
+        let here = addresses::of_this_namespace();
+        filter.own.retain(|address| here.contains(address));
+        let is_there = matches!(&state.in_force, InForce::Own(Some(own)) if *own == filter);
+        if !is_there {
+            self.firewall.replace(&filter).await?;
         }
-        next.in_force = InForce::Own(filter);
+        next.in_force = InForce::Own(Some(filter));
         *state = next;
         Ok(())
     }

@@ -24,7 +24,8 @@
 //! 18. `ipBlock` matches a pod's address too, as Kubernetes' end-to-end tests do.
 //! 19. Pods on the host's network: undefined. Here no policy isolates them and no selector
 //!     matches them, which the documentation calls the most common way.
-//! 20. A pod always reaches itself.
+//! 20. A pod always reaches itself ("a Pod cannot block access to itself"), also through its own
+//!     Service, as with Cilium (<https://github.com/cilium/cilium/pull/15709>).
 //! 21. A node and its own pods always reach each other.
 //! 22. Replies are allowed.
 //! 23. Established connections when a policy changes: a choice of the engine ([`crate::compile`]).

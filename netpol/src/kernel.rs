@@ -1,33 +1,59 @@
-//! A pod's filter as an nftables table in the pod's own network namespace, written over
-//! netlink in one transaction: no packet ever sees half a policy.
+//! A pod's filter as an nftables table in the pod's own network namespace, written over netlink.
 //!
 //! ```text
 //! table inet netpol {
-//!     set ingress0 { type ipv4_addr; flags interval; … }
+//!     set ingress0v4g7 { type ipv4_addr; flags interval; … }
 //!     chain ingress {
 //!         type filter hook input priority filter; policy accept;
 //!         iifname "lo" accept                      # rule 20
 //!         ct direction reply accept                # rule 22
 //!         ct state related accept
 //!         ip saddr NODE accept                     # rule 21
-//!         meta l4proto tcp th dport 8080 ip saddr @ingress0 accept
-//!         update @ingresslogv4 { ip saddr limit rate 1/second } log group N
+//!         meta l4proto tcp th dport 8080 ip saddr @ingress0v4g7 accept
+//!         update @ingresslogv4g7 { ip saddr limit rate 1/second } log group N
 //!         counter drop
 //!     }
 //!     chain egress { … the same for hook output }
 //! }
 //! ```
 //!
+//! # What is promised
+//!
+//! - A packet is judged by one filter, the old one or the new one, and by all of it. No packet that
+//!   both permit is lost while one replaces the other, and none that both deny gets through.
+//! - When [`Firewall::replace`] returns, the new filter judges every packet that comes from then on.
+//!   When it fails, the old one does.
+//! - A namespace without a table gets its chains with all their rules at once: there is no half
+//!   filter.
+//! - The table of a process that has ended is taken over with the same promises. One that somebody
+//!   has removed or changed meanwhile is mended by the next replacement. One whose chains are of
+//!   another making is replaced in a single transaction, which may lose a packet.
+//!
+//! A single transaction that replaces the whole table does not keep the first of these, though all
+//! its changes come at once. A packet goes through the rules of the generation in which it set out,
+//! but looks into sets as they are *now* (`nft_genmask_cur` in `net/netfilter/nft_set_rbtree.c`):
+//! between the commit and the end of its way the elements that its rules name are gone, and it is
+//! dropped. Of some forty replacements one lost a packet so. Therefore the table and its two base
+//! chains live for ever. A first transaction adds the new filter's sets, under names with a number of
+//! its own; a second exchanges the rules for those that use them. The rules of a chain are one block,
+//! which a packet takes hold of once (`nft_do_chain`). Sets that no rule uses any more stay for
+//! another second, longer by far than any packet is on its way.
+//!
+//! What a pod sends and may not vanishes without an error: see `kernel/silence.rs`.
+//!
 //! A pod that no policy isolates gets the table too: connections that were opened before
 //! connection tracking was switched on would be picked up the wrong way round, and then pass a
 //! later policy as replies.
 
 pub mod claim;
+mod generations;
+mod silence;
 
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::setsockopt;
@@ -35,9 +61,13 @@ use nix::sys::socket::sockopt::{SndBuf, SndBufForce};
 use nlink::netlink::nftables::{
     BaseChain, Chain, CmpOp, CtDirection, CtState, DynsetExpr, DynsetOp, Expr, Family, FilterHook,
     LimitExpr, LimitUnit, LogExpr, PacketField, PayloadBase, Policy as ChainPolicy, Priority,
-    RangeOp, Register, Rule, Set, SetElement, SetKeyType, Transaction,
+    RangeOp, Register, Rule, Set, SetElement, Transaction,
 };
 use nlink::netlink::{Connection, Nftables};
+use tokio::sync::Mutex;
+
+use self::generations::Table;
+use self::silence::Silence;
 
 use crate::compile::{Denied, Established, Filter, PeerSet, PodFilter, PortSet};
 use crate::policy::Direction;
@@ -46,13 +76,10 @@ use crate::port::PortRange;
 /// The table's name.
 pub const TABLE: &str = "netpol";
 
-/// Elements sent in one message: a netlink attribute holds 65,535 bytes.
-const ELEMENTS_A_MESSAGE: usize = 1000;
-
 /// Neighbour discovery, without which IPv6 cannot find even an allowed peer (RFC 4861).
 const NEIGHBOUR_DISCOVERY: (u8, u8) = (133, 137);
 
-/// The send buffer that is asked for: a transaction is one message, of some 80 bytes a range.
+/// The send buffer that is asked for: a transaction is one message, of some 250 bytes a rule.
 const SEND_BUFFER: usize = 8 << 20;
 
 /// How much of a denied packet is logged: the headers, with some options.
@@ -76,17 +103,29 @@ fn hint(cause: &nlink::netlink::Error) -> &'static str {
     if cause.is_permission_denied() {
         "; it needs CAP_NET_ADMIN over the network namespace"
     } else if cause.errno() == Some(Errno::EMSGSIZE as i32) {
-        "; the filter has more addresses than a message may: run it as root, or raise net.core.wmem_max"
+        "; the filter has more rules than a message may: run it as root, or raise net.core.wmem_max"
     } else {
         ""
     }
 }
 
 /// Writes the table of one network namespace. Keep it: to open one costs more than an update.
-pub struct Firewall {
+pub struct Firewall(Arc<Shared>);
+
+struct Shared {
     connection: Connection<Nftables>,
-    /// How many transactions it has committed.
-    commits: AtomicU32,
+    written: Mutex<Written>,
+    /// Whether somebody will see to the sets that no rule uses.
+    swept: AtomicBool,
+}
+
+/// What has been written.
+#[derive(Default)]
+struct Written {
+    /// None where it is not known, and has to be looked at.
+    table: Option<Table>,
+    /// The number that the namespace's nftables have if nobody else changes them.
+    generation: Option<u32>,
 }
 
 impl Firewall {
@@ -116,57 +155,173 @@ impl Firewall {
         if setsockopt(socket, SndBufForce, &SEND_BUFFER).is_err() {
             let _ = setsockopt(socket, SndBuf, &SEND_BUFFER);
         }
-        Self { connection, commits: AtomicU32::new(0) }
-    }
-
-    /// The number of the namespace's nftables as they are now, whoever changed them: each transaction
-    /// raises it by one.
-    pub async fn generation(&self) -> Result<u32, KernelError> {
-        let cannot = |cause| KernelError { action: "ask for the state of nftables", cause };
-        self.connection.generation().await.map_err(cannot)
-    }
-
-    /// How many transactions this writer has committed, of those that [`Firewall::generation`] counts.
-    #[must_use]
-    pub fn commits(&self) -> u32 {
-        self.commits.load(Ordering::Relaxed)
+        let (written, swept) = (Mutex::default(), AtomicBool::new(false));
+        Self(Arc::new(Shared { connection, written, swept }))
     }
 
     /// Whether the namespace has a filter, of whichever process.
     pub async fn is_there(&self) -> Result<bool, KernelError> {
         let cannot = |cause| KernelError { action: "list the tables of nftables", cause };
-        let tables = self.connection.list_tables_in(Family::Inet).await.map_err(cannot)?;
+        let tables = self.0.connection.list_tables_in(Family::Inet).await.map_err(cannot)?;
         Ok(tables.iter().any(|table| table.name == TABLE))
     }
 
     /// Takes the filter away. Whether there was one.
     pub async fn remove(&self) -> Result<bool, KernelError> {
         let cannot = |cause| KernelError { action: "remove a pod's filter", cause };
-        self.connection.del_table_if_exists(TABLE, Family::Inet).await.map_err(cannot)
+        self.0.connection.del_table_if_exists(TABLE, Family::Inet).await.map_err(cannot)
     }
 
-    /// Replaces the table by one that enforces `filter`. On an error the old one stays in force.
-    pub async fn replace(&self, filter: &PodFilter) -> Result<(), KernelError> {
-        fill(self.connection.transaction(), filter)
-            .commit(&self.connection)
-            .await
-            .map_err(|cause| KernelError { action: "replace a pod's filter", cause })?;
-        self.commits.fetch_add(1, Ordering::Relaxed);
+    /// Whether nobody but this writer has changed the namespace's nftables since it first wrote there, or
+    /// since [`Firewall::forget`] or [`Firewall::observe`]: the kernel counts the transactions.
+    pub async fn is_intact(&self) -> Result<bool, KernelError> {
+        let written = self.0.written.lock().await;
+        Ok(written.generation == Some(self.0.generation().await?))
+    }
+
+    /// Takes the namespace's nftables for intact as they are.
+    pub async fn observe(&self) -> Result<(), KernelError> {
+        let mut written = self.0.written.lock().await;
+        written.generation = Some(self.0.generation().await?);
         Ok(())
+    }
+
+    /// Trusts nothing of what it knows of the table: the next replacement looks at it again.
+    pub async fn forget(&self) {
+        *self.0.written.lock().await = Written::default();
+    }
+
+    /// Replaces what is in force by `filter`, and tells how many filters there have been. On an error
+    /// the old one stays in force.
+    pub async fn replace(&self, filter: &PodFilter) -> Result<u64, KernelError> {
+        let failed = |cause| KernelError { action: "replace a pod's filter", cause };
+        let Shared { connection, written, .. } = &*self.0;
+        let silence = match filter.behaviour.denied {
+            Denied::Drop => Silence::of_this_kernel(connection).await,
+            Denied::Reject => Silence::None,
+        };
+        let began = Instant::now();
+        let mut written = written.lock().await;
+        let before = self.0.generation().await?;
+        let generation = written.generation.take().unwrap_or(before);
+        // Put back when all is well: who fails, or is dropped half way, leaves nothing untrue.
+        let kept = match written.table.take() {
+            Some(mut table) => {
+                let replaced = table.replace(connection, |number| draft(filter, number, silence));
+                // If not, somebody may have meddled with the table.
+                replaced.await.map(|()| table).ok()
+            }
+            None => None,
+        };
+        let mut table = if let Some(table) = kept {
+            table
+        } else {
+            let mut table = Table::find(connection).await.map_err(failed)?;
+            let replaced = table.replace(connection, |number| draft(filter, number, silence));
+            replaced.await.map_err(failed)?;
+            table
+        };
+        let (number, has_retired) = (table.generation(), table.has_retired());
+        // What others have changed meanwhile is not counted, so that it is noticed.
+        written.generation = Some(generation.wrapping_add(table.take_commits()));
+        written.table = Some(table);
+        drop(written);
+        if has_retired && !self.0.swept.swap(true, Ordering::Relaxed) {
+            tokio::spawn(sweep(Arc::downgrade(&self.0)));
+        }
+        tracing::debug!(generation = number, took = ?began.elapsed(), "filter written");
+        Ok(number)
     }
 }
 
-fn fill(transaction: Transaction, filter: &PodFilter) -> Transaction {
-    // Made, if it is not there, so that it can be deleted: then the table is a new one,
-    // whatever was there before.
-    let mut transaction = transaction
-        .update_table(TABLE, Family::Inet, 0)
-        .del_table(TABLE, Family::Inet)
-        .add_table(TABLE, Family::Inet);
-    for direction in Direction::BOTH {
-        transaction = add_direction(transaction, filter, direction);
+impl Shared {
+    /// The number of the namespace's nftables as they are now, whoever changed them: each transaction
+    /// raises it by one.
+    async fn generation(&self) -> Result<u32, KernelError> {
+        let cannot = |cause| KernelError { action: "ask for the state of nftables", cause };
+        self.connection.generation().await.map_err(cannot)
     }
-    transaction
+}
+
+/// Deletes the sets that no rule uses, until there are none, or nobody writes the table any more.
+async fn sweep(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(Table::SWEEP_EVERY).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let mut written = shared.written.lock().await;
+        let generation = written.generation.take();
+        if let Some(mut table) = written.table.take()
+            && table.sweep(&shared.connection).await.is_ok()
+        {
+            written.generation =
+                generation.map(|generation| generation.wrapping_add(table.take_commits()));
+            written.table = Some(table);
+        }
+        if !written.table.as_ref().is_some_and(Table::has_retired) {
+            shared.swept.store(false, Ordering::Relaxed);
+            return;
+        }
+    }
+}
+
+/// What is to be written of one filter.
+struct Draft {
+    /// What its sets' names end with, so that none has the name of another filter's.
+    number: u64,
+    sets: Vec<(Set, Vec<SetElement>)>,
+    rules: Vec<Line>,
+    silence: Silence,
+}
+
+/// A rule.
+enum Line {
+    Rule(Rule),
+    /// That which drops what comes to the end of a chain, without a word to who sent it.
+    DropSilently(&'static str),
+}
+
+impl Draft {
+    fn add(&mut self, rule: Rule) {
+        self.rules.push(Line::Rule(rule));
+    }
+
+    /// Its name.
+    fn add_set(
+        &mut self,
+        name: &str,
+        elements: Vec<SetElement>,
+        kind: impl FnOnce(Set) -> Set,
+    ) -> String {
+        let name = format!("{name}g{}", self.number);
+        self.sets.push((kind(Set::new(TABLE, &name).family(Family::Inet)), elements));
+        name
+    }
+
+    fn add_rules(self, transaction: Transaction) -> Transaction {
+        self.rules.into_iter().fold(transaction, |transaction, line| match line {
+            Line::Rule(rule) => transaction.add_rule(rule),
+            Line::DropSilently(chain) => {
+                self.silence.add_rule(transaction, TABLE, chain, Rule::counter)
+            }
+        })
+    }
+}
+
+fn draft(filter: &PodFilter, number: u64, silence: Silence) -> Draft {
+    let mut draft = Draft { number, sets: Vec::new(), rules: Vec::new(), silence };
+    for direction in Direction::BOTH {
+        add_direction(&mut draft, filter, direction);
+    }
+    draft
+}
+
+fn base(direction: Direction) -> BaseChain {
+    BaseChain::filter(way(direction).hook, Priority::Filter).policy(ChainPolicy::Accept)
+}
+
+fn base_chain(direction: Direction) -> Chain {
+    let chain = Chain::new(TABLE, way(direction).chain).expect("both names are valid");
+    chain.family(Family::Inet).base(base(direction))
 }
 
 /// Where a direction's packets are met, and where in them the peer's address is.
@@ -194,16 +349,8 @@ fn way(direction: Direction) -> Way {
     }
 }
 
-fn add_direction(
-    mut transaction: Transaction,
-    filter: &PodFilter,
-    direction: Direction,
-) -> Transaction {
+fn add_direction(draft: &mut Draft, filter: &PodFilter, direction: Direction) {
     let way = way(direction);
-    let base = BaseChain::filter(way.hook.clone(), Priority::Filter).policy(ChainPolicy::Accept);
-    let chain = Chain::new(TABLE, way.chain).expect("both names are valid").family(Family::Inet);
-    transaction = transaction.add_chain(chain.base(base));
-
     let rule = || Rule::new(TABLE, way.chain).family(Family::Inet);
     let loopback = match direction {
         Direction::Ingress => rule().match_iif("lo"),
@@ -215,30 +362,31 @@ fn add_direction(
     };
     let related = rule().match_ct_state(CtState::RELATED);
     for always in [loopback, tracked, related] {
-        transaction = transaction.add_rule(always.accept());
+        draft.add(always.accept());
     }
 
-    let only = match direction {
-        Direction::Ingress => &filter.ingress,
-        Direction::Egress => &filter.egress,
+    let (only, own): (_, &[IpAddr]) = match direction {
+        Direction::Ingress => (&filter.ingress, &[]),
+        // By the address of a Service these packets set out for another device than the loopback.
+        Direction::Egress => (&filter.egress, &filter.own),
     };
-    let Filter::Only(accepts) = only else { return transaction };
-    for node in &filter.nodes {
-        let from_node = match (direction, node) {
-            (Direction::Ingress, IpAddr::V4(node)) => rule().match_saddr_v4(*node, 32),
-            (Direction::Ingress, IpAddr::V6(node)) => rule().match_saddr_v6(*node, 128),
-            (Direction::Egress, IpAddr::V4(node)) => rule().match_daddr_v4(*node, 32),
-            (Direction::Egress, IpAddr::V6(node)) => rule().match_daddr_v6(*node, 128),
+    let Filter::Only(accepts) = only else { return };
+    for exempt in filter.nodes.iter().chain(own) {
+        let exempt = match (direction, exempt) {
+            (Direction::Ingress, IpAddr::V4(exempt)) => rule().match_saddr_v4(*exempt, 32),
+            (Direction::Ingress, IpAddr::V6(exempt)) => rule().match_saddr_v6(*exempt, 128),
+            (Direction::Egress, IpAddr::V4(exempt)) => rule().match_daddr_v4(*exempt, 32),
+            (Direction::Egress, IpAddr::V6(exempt)) => rule().match_daddr_v6(*exempt, 128),
         };
-        transaction = transaction.add_rule(from_node.accept());
+        draft.add(exempt.accept());
     }
-    transaction = transaction.add_rule(neighbour_discovery(rule()).accept());
+    draft.add(neighbour_discovery(rule()).accept());
 
     for (index, accept) in accepts.iter().enumerate() {
         let ports = |rule| match_ports(rule, accept.ports);
         let addresses = match &accept.peers {
             PeerSet::Everyone => {
-                transaction = transaction.add_rule(ports(rule()).accept());
+                draft.add(ports(rule()).accept());
                 continue;
             }
             PeerSet::Addresses(addresses) => addresses,
@@ -251,50 +399,36 @@ fn add_direction(
                 continue;
             }
             let name = format!("{}{index}v{family}", way.chain);
-            transaction = add_set(transaction, &name, field.key_type(), &elements);
-            let accept = ports(rule()).match_in_interval_set(field, &name).accept();
-            transaction = transaction.add_rule(accept);
+            let kind = |set: Set| set.key_type(field.key_type()).interval();
+            let name = draft.add_set(&name, elements, kind);
+            draft.add(ports(rule()).match_in_interval_set(field, &name).accept());
         }
     }
     if let Some(group) = filter.behaviour.log_group {
-        transaction = add_log(transaction, &way, group);
+        add_log(draft, &way, group);
     }
-    let denied = rule().counter();
-    transaction.add_rule(match filter.behaviour.denied {
-        Denied::Drop => denied.drop(),
-        Denied::Reject => denied.reject(),
-    })
+    match (filter.behaviour.denied, direction) {
+        (Denied::Drop, Direction::Egress) => draft.rules.push(Line::DropSilently(way.chain)),
+        (Denied::Drop, Direction::Ingress) => draft.add(rule().counter().drop()),
+        (Denied::Reject, _) => draft.add(rule().counter().reject()),
+    }
 }
 
 /// Sends a packet of each peer to the log group, once a second at most.
-fn add_log(mut transaction: Transaction, way: &Way, group: u16) -> Transaction {
+fn add_log(draft: &mut Draft, way: &Way, group: u16) {
     for (field, family) in [(way.v4, 4), (way.v6, 6)] {
-        let name = format!("{}logv{family}", way.chain);
-        let set = Set::new(TABLE, &name).family(Family::Inet).key_type(field.key_type());
-        transaction = transaction.add_set(set.dynamic().size(LOGGED_PEERS).timeout(LOGGED_FOR));
+        let kind = |set: Set| {
+            set.key_type(field.key_type()).dynamic().size(LOGGED_PEERS).timeout(LOGGED_FOR)
+        };
+        let name = draft.add_set(&format!("{}logv{family}", way.chain), Vec::new(), kind);
         let once = LimitExpr::packets(1, LimitUnit::Second).burst(1);
         let peer = DynsetExpr::new(DynsetOp::Update, &name, Register::R0).statement(once);
         // Without a threshold of one the kernel holds packets back until more have come.
         let log =
             LogExpr::new().group(group).prefix(way.chain).snaplen(LOGGED_BYTES).queue_threshold(1);
         let rule = Rule::new(TABLE, way.chain).family(Family::Inet);
-        transaction = transaction.add_rule(rule.dynset(field, peer).expr(Expr::Log(log)));
+        draft.add(rule.dynset(field, peer).expr(Expr::Log(log)));
     }
-    transaction
-}
-
-fn add_set(
-    mut transaction: Transaction,
-    name: &str,
-    key_type: SetKeyType,
-    elements: &[SetElement],
-) -> Transaction {
-    let set = Set::new(TABLE, name).family(Family::Inet).key_type(key_type).interval();
-    transaction = transaction.add_set(set.clone());
-    for chunk in elements.chunks(ELEMENTS_A_MESSAGE) {
-        transaction = transaction.add_set_elements(&set, chunk);
-    }
-    transaction
 }
 
 fn match_ports(rule: Rule, ports: PortSet) -> Rule {
@@ -327,3 +461,6 @@ fn neighbour_discovery(rule: Rule) -> Rule {
         .expr(Expr::Payload { dreg: sreg, base: PayloadBase::Transport, offset: 0, len: 1 })
         .expr(Expr::Range { sreg, op: RangeOp::Eq, from: vec![first], to: vec![last] })
 }
+
+#[cfg(test)]
+mod tests;

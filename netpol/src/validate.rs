@@ -57,14 +57,7 @@ pub fn meaning(policy: &NetworkPolicy) -> Result<Policy, Vec<FieldError>> {
     if !errors.0.is_empty() {
         return Err(errors.0);
     }
-    let names = |name: &str| types.iter().any(|one| one == name);
-    let (isolates_ingress, isolates_egress) = if types.is_empty() {
-        // Rule 3: an egress-only policy without policyTypes still isolates ingress.
-        (true, !egress.is_empty())
-    } else {
-        // Rule 4: policyTypes wins over the sections that are there.
-        (names("Ingress"), names("Egress"))
-    };
+    let (isolates_ingress, isolates_egress) = isolates(&types, !egress.is_empty());
     Ok(Policy {
         namespace: policy.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
         name: policy.metadata.name.clone().unwrap_or_default(),
@@ -72,6 +65,48 @@ pub fn meaning(policy: &NetworkPolicy) -> Result<Policy, Vec<FieldError>> {
         ingress: isolates_ingress.then_some(ingress),
         egress: isolates_egress.then_some(egress),
     })
+}
+
+/// What is in force of `policy`, for who has it already and cannot refuse it, and what is wrong with it.
+///
+/// What cannot be understood is denied, not allowed: a policy with an error allows nothing to the pods
+/// that it selects, to all of its namespace if its selector is the error, and in both directions if
+/// its types are.
+#[must_use]
+pub fn in_force(policy: &NetworkPolicy) -> (Policy, Vec<FieldError>) {
+    let errors = match meaning(policy) {
+        Ok(meaning) => return (meaning, metadata(&policy.metadata)),
+        Err(errors) => errors,
+    };
+    let spec = policy.spec.clone().unwrap_or_default();
+    let types = spec.policy_types.unwrap_or_default();
+    let mut of_types = Errors(Vec::new());
+    policy_types(&mut of_types, &types);
+    let (ingress, egress) = if of_types.0.is_empty() {
+        isolates(&types, spec.egress.is_some_and(|rules| !rules.is_empty()))
+    } else {
+        (true, true)
+    };
+    let denial = Policy {
+        namespace: policy.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+        name: policy.metadata.name.clone().unwrap_or_default(),
+        pods: selector("spec.podSelector", spec.pod_selector.as_ref()).unwrap_or_default(),
+        ingress: ingress.then(Vec::new),
+        egress: egress.then(Vec::new),
+    };
+    (denial, errors)
+}
+
+/// Whether a policy of these valid types isolates for ingress, and for egress.
+fn isolates(types: &[String], has_egress_rule: bool) -> (bool, bool) {
+    let names = |name: &str| types.iter().any(|one| one == name);
+    if types.is_empty() {
+        // Rule 3: an egress-only policy without policyTypes still isolates ingress.
+        (true, has_egress_rule)
+    } else {
+        // Rule 4: policyTypes wins over the sections that are there.
+        (names("Ingress"), names("Egress"))
+    }
 }
 
 /// Errors found so far: a message for every fault, not only for the first.

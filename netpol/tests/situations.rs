@@ -131,7 +131,7 @@ fn for_each_probe(mut probe: impl FnMut(&str, &Cluster, &Connection<'_>, bool)) 
     probes
 }
 
-/// Whether the filters of both pods let a connection pass; a pod reaches itself past them.
+/// Whether the filters of both pods let a connection pass.
 fn filters_pass(cluster: &Cluster, connection: &Connection<'_>) -> bool {
     let Connection { source: End::Pod(source), destination: End::Pod(destination), .. } =
         *connection
@@ -142,9 +142,8 @@ fn filters_pass(cluster: &Cluster, connection: &Connection<'_>) -> bool {
         let filter = compile(cluster, of, &[], Behaviour::default());
         filter.passes(direction, peer.addresses[0], connection.protocol, connection.port)
     };
-    source == destination
-        || (passes(source, Direction::Egress, destination)
-            && passes(destination, Direction::Ingress, source))
+    passes(source, Direction::Egress, destination)
+        && passes(destination, Direction::Ingress, source)
 }
 
 #[test]

@@ -131,7 +131,7 @@ impl Running {
         let (uid, namespace, name) = (self.pod.uid(), self.pod.namespace(), self.pod.name());
         let (filter, services) = tokio::join!(
             enforcer.add(uid, namespace, name, tables.filter),
-            proxy.add(uid, tables.services),
+            proxy.add(uid, namespace, name, tables.services),
         );
         filter?;
         services?;

@@ -6,98 +6,82 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use netpol::port::Protocol;
-use tokio::sync::Mutex;
 
 use crate::node::network::NetworkError;
 use crate::node::network::services::{ServicePort, ServiceTable};
-use crate::node::per_pod::PerPod;
+use crate::node::per_pod::{Follower, PodKey, Table};
 use crate::objects::names::SERVICE_NAME_LABEL;
 use crate::objects::{Kind, Store};
-
-/// What the tables depend on.
-const KINDS: [Kind; 2] = [Kind::Service, Kind::EndpointSlice];
 
 /// The tables are not written more often than this: while pods start, Services change a hundred
 /// times a second, and each of them is in each pod's table (kube-proxy's `minSyncPeriod`).
 const SYNC_PERIOD: Duration = Duration::from_millis(10);
 
-/// Writes the Services' table of every pod that is registered. Clones share them.
+/// Writes the Services' table of every pod that it has taken on. Clones share them.
 #[derive(Clone)]
-pub struct ServiceProxy {
-    store: Store,
-    pods: PerPod<Mutex<Written>>,
-}
+pub struct ServiceProxy(Follower<Written>);
 
 /// One pod's table, and what it holds.
 struct Written {
     table: ServiceTable,
     ports: Option<Vec<ServicePort>>,
-    version: u64,
 }
 
-/// The Services' ports as they were at a version, or later.
-struct Snapshot {
-    version: u64,
-    ports: Vec<ServicePort>,
+impl Table for Written {
+    type Contents = Vec<ServicePort>;
+    type Error = NetworkError;
+
+    const NAME: &'static str = "table of Services";
+    const KINDS: &'static [Kind] = &[Kind::Service, Kind::EndpointSlice];
+    const PERIOD: Duration = SYNC_PERIOD;
+
+    fn contents(store: &Store) -> Vec<ServicePort> {
+        service_ports(store)
+    }
+
+    async fn write(
+        &mut self,
+        pod: &PodKey,
+        ports: &Vec<ServicePort>,
+    ) -> Result<bool, NetworkError> {
+        if self.ports.as_ref() != Some(ports) {
+            self.table.replace(ports).await?;
+            self.ports = Some(ports.clone());
+            tracing::debug!(%pod, ports = ports.len(), "table of Services replaced");
+        }
+        Ok(true)
+    }
 }
 
 impl ServiceProxy {
     /// A proxy of the Services that `store` holds.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store, pods: PerPod::default() }
+        Self(Follower::new(store))
     }
 
     /// Takes on the pod `uid`, whose `table` is. It finds Services when this returns.
-    pub async fn add(&self, uid: &str, table: ServiceTable) -> Result<(), NetworkError> {
-        let pod = self.pods.insert(uid, Written { table, ports: None, version: 0 }.into());
-        let written = write(&pod, &self.snapshot()).await;
-        if written.is_err() {
-            self.remove(uid);
-        }
-        written
+    pub async fn add(
+        &self,
+        uid: &str,
+        namespace: &str,
+        name: &str,
+        table: ServiceTable,
+    ) -> Result<(), NetworkError> {
+        let pod = PodKey { namespace: namespace.to_owned(), name: name.to_owned() };
+        let written = Written { table, ports: None };
+        self.0.add(uid, pod, written, &self.0.snapshot()).await.map(drop)
     }
 
     /// Lets go of a pod; its table goes with its namespace.
     pub fn remove(&self, uid: &str) {
-        self.pods.remove(uid);
+        self.0.remove(uid);
     }
 
     /// Follows the store for ever.
     pub async fn follow(self) {
-        let mut version = 0;
-        loop {
-            version = self.store.changed(version, &KINDS).await;
-            let snapshot = self.snapshot();
-            for pod in self.pods.all() {
-                if let Err(error) = write(&pod, &snapshot).await {
-                    // The others must have theirs all the same.
-                    tracing::error!("{error}");
-                }
-            }
-            tokio::time::sleep(SYNC_PERIOD).await;
-        }
+        self.0.follow().await;
     }
-
-    fn snapshot(&self) -> Snapshot {
-        // In this order: what changes in between makes the ports newer than they claim to be.
-        let version = self.store.version();
-        Snapshot { version, ports: service_ports(&self.store) }
-    }
-}
-
-async fn write(pod: &Mutex<Written>, snapshot: &Snapshot) -> Result<(), NetworkError> {
-    let mut pod = pod.lock().await;
-    // Somebody who has seen as much may have been faster.
-    if snapshot.version <= pod.version {
-        return Ok(());
-    }
-    if pod.ports.as_ref() != Some(&snapshot.ports) {
-        pod.table.replace(&snapshot.ports).await?;
-        pod.ports = Some(snapshot.ports.clone());
-    }
-    pod.version = snapshot.version;
-    Ok(())
 }
 
 /// The ports of every Service that has an address, with their ready endpoints.

@@ -58,6 +58,18 @@ fn look_up(name: &str) -> Answer {
     addresses.map_or_else(|error| Answer::Unknown(error.to_string()), Answer::Addresses)
 }
 
+/// The addresses of the devices in this network namespace; none where the kernel does not tell.
+#[must_use]
+pub fn of_this_namespace() -> BTreeSet<IpAddr> {
+    let devices = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let address = |device: nix::ifaddrs::InterfaceAddress| {
+        let address = device.address?;
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
+    };
+    devices.filter_map(address).collect()
+}
+
 impl PodAddresses {
     /// None known yet, of `pods` pods.
     #[must_use]
@@ -150,6 +162,13 @@ mod tests {
         known.learn(0, unknown());
         known.learn(1, found([10, 0, 0, 1]));
         assert!(addresses(&known, 0).is_empty());
+    }
+
+    #[test]
+    fn the_loopback_device_is_in_this_namespace() {
+        let here = of_this_namespace();
+        assert!(here.contains(&IpAddr::from([127, 0, 0, 1])), "{here:?}");
+        assert!(!here.contains(&IpAddr::from([192, 0, 2, 1])), "an address for documentation");
     }
 
     #[tokio::test]

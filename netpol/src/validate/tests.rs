@@ -186,3 +186,28 @@ fn every_fault_is_reported() {
     });
     assert!(validate(spec).unwrap_err().len() >= 3);
 }
+
+#[test]
+fn what_is_invalid_of_a_policy_in_force_is_denied_and_the_rest_means_what_it_says() {
+    let of = |spec: Value| {
+        let object = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": spec});
+        let (policy, errors) = in_force(&serde_json::from_value(object).unwrap());
+        (policy, errors.len())
+    };
+    let selector = json!({"matchLabels": {"app": "a"}});
+    let good = json!({"podSelector": selector, "ingress": [{}]});
+    assert_eq!(of(good.clone()), (validate(good).unwrap(), 0));
+    // The errors of both rules, and neither rule, nor the good one beside them.
+    let (bad, errors) = of(json!({
+        "podSelector": selector,
+        "ingress": [{"from": [{}]}, {"ports": [{"port": 0}]}, {}],
+    }));
+    assert_eq!((bad.ingress, bad.egress, errors), (Some(vec![]), None, 2));
+    let selected = validate(json!({"podSelector": selector})).unwrap().pods;
+    assert_eq!(bad.pods, selected);
+    let (types, _) = of(json!({"podSelector": selector, "policyTypes": ["Both"]}));
+    assert_eq!((types.ingress, types.egress, types.pods), (Some(vec![]), Some(vec![]), selected));
+    let (everyone, _) = of(json!({"podSelector": {"matchLabels": {"-": ""}}, "egress": [{}]}));
+    assert_eq!((everyone.ingress, everyone.egress), (Some(vec![]), Some(vec![])));
+    assert_eq!(everyone.pods, Selector::default());
+}

@@ -71,12 +71,7 @@ fn filter(peers: u32, client: Ipv4Addr) -> PodFilter {
     }
     addresses.normalise();
     let accept = Accept { ports: PortSet::Everything, peers: PeerSet::Addresses(addresses) };
-    PodFilter {
-        ingress: Filter::Only(vec![accept]),
-        egress: Filter::Open,
-        nodes: Vec::new(),
-        behaviour: Behaviour::default(),
-    }
+    PodFilter { ingress: Filter::Only(vec![accept]), ..PodFilter::open(&[], Behaviour::default()) }
 }
 
 /// The median time of a connection.
