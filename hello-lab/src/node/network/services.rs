@@ -54,7 +54,9 @@ impl ServiceTable {
 
 fn fill(transaction: Transaction, services: &[ServicePort]) -> Transaction {
     let chain = |name, base| {
-        Chain::new(TABLE, name).expect("both names are valid").family(Family::Ip).base(base)
+        #[expect(clippy::expect_used, reason = "both names are this program's own, and valid")]
+        let chain = Chain::new(TABLE, name).expect("valid names");
+        chain.family(Family::Ip).base(base)
     };
     let translate = BaseChain::nat(NatHook::Output, Priority::DstNat);
     let refuse = BaseChain::filter(FilterHook::Output, Priority::Filter).policy(Policy::Accept);
