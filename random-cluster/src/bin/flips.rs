@@ -2,7 +2,7 @@
 //! again under traffic of both.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Parser;
+use hello_lab::node::network::services::{ServicePort, ServiceTable};
 use hello_lab::node::network::{Network, PodNetwork};
 use netpol::compile::{Accept, Behaviour, Filter, PeerSet, PodFilter, PortSet};
 use netpol::kernel::Firewall;
@@ -31,6 +32,9 @@ struct Cli {
 
 const TCP: u16 = 80;
 const UDP: u16 = 81;
+
+/// The address of the server's Service, by which the client connects.
+const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 8, 8);
 
 /// After so many replacements somebody else goes on, who finds the tables as they are.
 const RESTART_EVERY: u32 = 100;
@@ -82,9 +86,12 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 
     let counts = Arc::new(Counts::default());
     let (tcp, udp) = (SocketAddr::new(server.address().into(), TCP), (server.address(), UDP));
+    let services = ServiceTable::open(client.namespace())?;
+    services.replace(&service_ports(server.address(), 0)).await?;
+    let by_service = SocketAddr::new(SERVICE.into(), TCP);
     serve(&server, stranger.address().into(), &counts)?;
     let busy = [
-        start(&client, &counts, move |counts| connect(tcp, counts))?,
+        start(&client, &counts, move |counts| connect(by_service, counts))?,
         start(&client, &counts, move |counts| ask(udp.into(), counts))?,
         start(&stranger, &counts, move |counts| knock(tcp, udp.into(), counts))?,
     ];
@@ -103,6 +110,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         let (ingress, egress) = filters(replaced);
         at_server.replace(&ingress).await?;
         at_client.replace(&egress).await?;
+        services.replace(&service_ports(server.address(), replaced)).await?;
         // Fast machines would be through before much is under way.
         tokio::time::sleep(Duration::from_micros(500)).await;
     }
@@ -113,11 +121,28 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     }
     let connects_lost = syn_retransmissions(&client)? - retransmitted;
     let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-    println!("{replaced} replacements of two filters in {:.1} s", took.as_secs_f64());
+    println!(
+        "{replaced} replacements of two filters and the Services in {:.1} s",
+        took.as_secs_f64()
+    );
     println!("{connects_lost} of {} connections lost", of(&counts.connects));
     println!("{} of {} datagrams lost", of(&counts.datagrams_lost), of(&counts.datagrams));
     println!("{} of {} denied packets through", of(&counts.through), of(&counts.denied));
     Ok(())
+}
+
+/// The Service of the server, and each round others beside it.
+fn service_ports(server: Ipv4Addr, round: u32) -> Vec<ServicePort> {
+    let port = |address, endpoint| ServicePort {
+        address,
+        protocol: Protocol::Tcp,
+        port: TCP,
+        endpoints: vec![SocketAddrV4::new(endpoint, TCP)],
+    };
+    let nobody = Ipv4Addr::new(10, 244, 200, 200);
+    let others = 0..u8::try_from(round % 5).unwrap_or_default();
+    let others = others.map(|index| port(Ipv4Addr::new(10, 96, 9, index), nobody));
+    others.chain([port(SERVICE, server)]).collect()
 }
 
 /// Permits `peer` at both ports: each round among other peers, in other sets, by other rules.
