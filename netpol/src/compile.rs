@@ -1,5 +1,5 @@
 //! The decision of [`Isolation`] as the filter of one pod: port ranges, each with the set of
-//! addresses that may use it. [`crate::kernel`] writes it as an nftables table.
+//! addresses that may use it. [`crate::nftables`] writes it as an nftables table.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

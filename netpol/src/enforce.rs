@@ -20,9 +20,9 @@ use self::policy_store::{Change, ChangeError, FileError, PolicyStore};
 use crate::cluster::{Cluster, Pod};
 use crate::compile::{Behaviour, PodFilter, compile};
 use crate::isolation::Isolation;
-use crate::kernel::claim::Claim;
-use crate::kernel::{Firewall, KernelError};
 use crate::names::NamespacedName;
+use crate::nftables::claim::Claim;
+use crate::nftables::{Firewall, KernelError};
 use crate::policy::Direction;
 use crate::port::Protocol;
 

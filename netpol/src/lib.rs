@@ -3,7 +3,7 @@
 //! ```text
 //! manifest files ──read──▶ Cluster ──▶ Isolation of a pod and a direction
 //!                                          │             │
-//!                                       evaluate      compile ──▶ kernel
+//!                                       evaluate      compile ──▶ nftables
 //! ```
 //!
 //! # Layout
@@ -20,7 +20,7 @@
 //!   [`difference`]: what changes between two versions.
 //! - [`lint`]: what is valid and probably not meant.
 //! - [`ranges`], [`compile`]: the same decision as the filter of one pod.
-//! - [`kernel`]: that filter as an nftables table, replaced in one netlink transaction.
+//! - [`nftables`]: that filter as an nftables table, replaced over netlink without losing a packet.
 //! - [`enforce`]: all of this for one pod with no cluster: `netpol enforce`, `apply`, `delete`.
 //!
 //! The numbers of the rules that tests and comments cite are those of the list in
@@ -36,9 +36,9 @@ pub mod evaluate;
 pub mod explain;
 pub mod field_error;
 pub mod isolation;
-pub mod kernel;
 pub mod lint;
 pub mod names;
+pub mod nftables;
 pub mod policy;
 pub mod port;
 pub mod ranges;

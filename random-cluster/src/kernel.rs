@@ -10,7 +10,7 @@ use netpol::cluster::Cluster;
 use netpol::compile::{Behaviour, PodFilter, compile};
 use netpol::evaluate::{Connection, evaluate};
 use netpol::isolation::End;
-use netpol::kernel::Firewall;
+use netpol::nftables::Firewall;
 use netpol::port::Protocol;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol::cluster::{Cluster, Pod};
 use netpol::compile::{Behaviour, PodFilter, compile};
-use netpol::kernel::{Firewall, KernelError};
+use netpol::nftables::{Firewall, KernelError};
 use netpol::policy::Policy;
 
 use crate::node::network::{NODE, NODE_V6};

@@ -16,9 +16,9 @@ use netpol::compile::{Behaviour, Denied, Established};
 use netpol::enforce::addresses::{Answer, lookup_name, system_resolver};
 use netpol::enforce::denials::denials;
 use netpol::enforce::{Enforcer, Found, Plan, control};
-use netpol::kernel::Firewall;
-use netpol::kernel::claim::{Claim, is_machines_own};
 use netpol::names::NamespacedName;
+use netpol::nftables::Firewall;
+use netpol::nftables::claim::{Claim, is_machines_own};
 use netpol::read::{Input, valid_manifests};
 
 use super::enforcer::{Socket, name_of};

@@ -1,5 +1,5 @@
 //! What the kernel denied, as it happens: packets of the log group that
-//! [`crate::kernel`] sends a packet of each denied peer to.
+//! [`crate::nftables`] sends a packet of each denied peer to.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 use nlink::netlink::nflog::NflogPacket;
 use nlink::netlink::{Connection, Nflog};
 
-use crate::kernel::{KernelError, LOGGED_BYTES};
+use crate::nftables::{KernelError, LOGGED_BYTES};
 use crate::policy::Direction;
 use crate::port::Protocol;
 

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Parser;
 use hello_lab::node::network::{Network, PodNetwork};
 use netpol::compile::{Accept, Behaviour, Filter, PeerSet, PodFilter, PortSet};
-use netpol::kernel::Firewall;
+use netpol::nftables::Firewall;
 use netpol::ranges::Addresses;
 use random_cluster::kernel::enter_user_namespace;
 

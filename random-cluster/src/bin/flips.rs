@@ -13,7 +13,7 @@ use clap::Parser;
 use hello_lab::node::network::services::{ServicePort, ServiceTable};
 use hello_lab::node::network::{Network, PodNetwork};
 use netpol::compile::{Accept, Behaviour, Filter, PeerSet, PodFilter, PortSet};
-use netpol::kernel::Firewall;
+use netpol::nftables::Firewall;
 use netpol::port::{PortRange, Protocol};
 use netpol::ranges::Addresses;
 use random_cluster::kernel::enter_user_namespace;

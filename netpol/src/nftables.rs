@@ -39,7 +39,7 @@
 //! which a packet takes hold of once (`nft_do_chain`). Sets that no rule uses any more stay for
 //! another second, longer by far than any packet is on its way.
 //!
-//! What a pod sends and may not vanishes without an error: see `kernel/silence.rs`.
+//! What a pod sends and may not vanishes without an error: see `nftables/silence.rs`.
 //!
 //! A pod that no policy isolates gets the table too: connections that were opened before
 //! connection tracking was switched on would be picked up the wrong way round, and then pass a
