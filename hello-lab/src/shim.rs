@@ -74,15 +74,15 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 }
 
 fn shim() -> anyhow::Result<()> {
-    // It is executed as an open file, which has none.
+    // The lab executes an open file, so that the kernel would name this process by a number.
     let _ = nix::sys::prctl::set_name(c"hello-lab-shim");
     let closed = close_inherited().context("cannot close what the lab's caller has open");
     let control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let prepared = closed.and_then(|()| enter::prepare());
     match receive(&control) {
-        // What fails is for the first process to tell, where somebody looks.
+        // Where that failed, each process that is asked for says why, on its standard error.
         Ok(pod) => serve::serve(&control, &prepared.and_then(|()| enter::pod(&pod))),
-        // The pod that never comes: the lab has ended.
+        // The lab has ended before this sandbox was taken for a pod.
         Err(_) => Ok(()),
     }
 }

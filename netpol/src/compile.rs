@@ -107,8 +107,8 @@ pub enum PeerSet {
 }
 
 impl PodFilter {
-    /// Whether it lets a new connection pass, to or from `peer`, as the kernel reads it: what tests hold
-    /// against the evaluator, which this asks nothing.
+    /// Whether it lets a new connection pass, to or from `peer`, reading the filter as the kernel does. Tests
+    /// compare this with what the evaluator says.
     #[must_use]
     pub fn passes(
         &self,

@@ -10,7 +10,7 @@
 //!
 //! - [`read`]: files to objects, strictly: positions, unknown fields, duplicate keys.
 //! - [`validate`]: the API server's rules for a NetworkPolicy; [`names`]: for names and labels.
-//! - [`field_error`]: one violated rule, in the API server's words.
+//! - [`field_error`]: what is wrong with one field, in the API server's words.
 //! - [`selector`], [`port`], [`policy`]: a valid policy with the API's defaults applied.
 //! - [`cluster`]: namespaces, pods and policies together.
 //! - [`isolation`]: the one place that says what policies mean for a pod.

@@ -57,7 +57,7 @@ impl SandboxPool {
         }
     }
 
-    /// Sees for ever that some are ready.
+    /// Keeps some ready, for as long as the lab runs.
     pub async fn keep(self) {
         loop {
             let until_quiet = {

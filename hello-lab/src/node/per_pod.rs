@@ -155,7 +155,7 @@ impl<T: Table> Follower<T> {
 impl<T: Table> Kept<T> {
     async fn write(&self, snapshot: &Snapshot<T>) -> Result<bool, T::Error> {
         let mut kept = self.table.lock().await;
-        // Somebody who has seen as much may have been faster.
+        // Another task has written what is as new as this, or newer.
         if snapshot.version <= kept.version {
             return Ok(true);
         }

@@ -74,7 +74,7 @@ fn reap(processes: &mut [Process]) {
             processes.iter_mut().find(|process| process.pid == pid && !process.has_ended)
         {
             process.has_ended = true;
-            // Nobody there is told in vain: then the lab's end is closed, which is seen next.
+            // That nobody reads it any more is seen in the next round.
             let _ = process.lab.write_all(&status.as_raw().to_be_bytes());
         }
     }
