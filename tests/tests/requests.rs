@@ -270,7 +270,6 @@ fn token(kubectl: &mut Command) -> String {
 }
 
 #[test]
-#[ignore = "the lab does not yet"]
 fn the_lab_answers_each_request_as_an_api_server_does_or_refuses_it_by_name() {
     let lab = Lab::start(As::Myself);
     let cluster = Cluster {
