@@ -103,12 +103,8 @@ fn requests(namespace: &str) -> Vec<Ask> {
         "application/json-patch+json",
     ];
     let json = "application/json";
-    let mut all = vec![(
-        "POST",
-        "/api/v1/namespaces".to_owned(),
-        json,
-        json!({"metadata": {"name": namespace}}).to_string(),
-    )];
+    let own = json!({"metadata": {"name": namespace}}).to_string();
+    let mut all = Vec::new();
     for Kind { group, plural, namespaced, manifest } in kinds() {
         let name = manifest["metadata"]["name"].as_str().unwrap();
         let list = if namespaced {
@@ -126,12 +122,20 @@ fn requests(namespace: &str) -> Vec<Ask> {
             json!({"metadata": {"name": name}, "spec": null, "status": null}).to_string(),
         ];
         for body in &bodies {
+            // Whatever was deleted meanwhile, by this client or another.
+            all.push(("POST", "/api/v1/namespaces".to_owned(), json, own.clone()));
+            all.push(("POST", list.clone(), json, manifest.to_string()));
             all.push(("POST", list.clone(), json, body.clone()));
             all.push(("PUT", one.clone(), json, body.clone()));
             for patch in PATCHES {
                 all.push(("PATCH", one.clone(), patch, body.clone()));
             }
-            for part in ["scale", "status", "log", "exec?command=true"] {
+            let parts: &[_] = match plural {
+                "pods" => &["status", "log", "exec?command=true"],
+                "deployments" | "replicasets" => &["status", "scale"],
+                _ => &["status"],
+            };
+            for part in parts {
                 all.push(("PUT", format!("{one}/{part}"), json, body.clone()));
                 all.push(("PATCH", format!("{one}/{part}"), PATCHES[0], body.clone()));
                 all.push(("GET", format!("{one}/{part}"), "", String::new()));

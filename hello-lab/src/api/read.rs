@@ -70,6 +70,8 @@ struct Watch {
     columns_sent: bool,
     version: u64,
     waiting: VecDeque<Value>,
+    /// It has told of an error, after which nothing comes.
+    failed: bool,
     end: Instant,
 }
 
@@ -86,6 +88,7 @@ pub(super) fn watch(api: &Api, call: &Call) -> Result<Response, ApiError> {
         columns_sent: false,
         version: 0,
         waiting: VecDeque::new(),
+        failed: false,
         end: Instant::now() + longest,
     };
     let start = call.parameter("resourceVersion");
@@ -121,6 +124,9 @@ impl Watch {
             if let Some(event) = self.waiting.pop_front() {
                 return Some(event);
             }
+            if self.failed {
+                return None;
+            }
             match self.store.since(self.version) {
                 Ok(events) => {
                     for event in events {
@@ -129,7 +135,7 @@ impl Watch {
                     }
                 }
                 Err(error) => {
-                    self.end = Instant::now();
+                    self.failed = true;
                     let status = ApiError::from(error).status();
                     return Some(json!({"type": "ERROR", "object": status}));
                 }

@@ -321,7 +321,7 @@ mod tests {
     /// elements of lists on the way have the key `k` of theirs.
     fn ways(of: Type, way: &[(&'static str, Option<&'static str>)], all: &mut Vec<Way>) {
         for ((owner, name), field) in schema::fields() {
-            if owner != of.name() || way.iter().any(|(passed, _)| *passed == name) {
+            if owner != of.name() {
                 continue;
             }
             let on = |key| [way, &[(name, key)]].concat();
@@ -381,7 +381,7 @@ mod tests {
                 assert_eq!(patched_as(kind, target, &patch), expected, "{kind:?} {way:?} {name}");
             }
         }
-        assert!(kept > 300 && merged > 100, "{kept} {merged}");
+        assert!(kept > 200 && merged > 100, "{kept} {merged}");
     }
 
     #[test]

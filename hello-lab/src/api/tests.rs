@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::Request;
-use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -147,8 +147,10 @@ async fn what_goes_on_from_a_forgotten_version_is_told_so() {
     let (_, first) = send(&api, "GET", &format!("{MAPS}?limit=1"), Value::Null).await;
     let token = first["metadata"]["continue"].as_str().unwrap();
     let key = Key::new(Kind::ConfigMap, "n", "a");
-    for n in 0..20_001 {
-        api.store.change(&key, |map| map["data"]["x"] = n.to_string().into()).unwrap();
+    // More than its log keeps, in bytes.
+    for n in 0..40 {
+        let text = n.to_string().repeat(1 << 19);
+        api.store.change(&key, |map| map["data"]["x"] = text.as_str().into()).unwrap();
     }
     let next = format!("{MAPS}?limit=1&continue={token}");
     let (code, answer) = send(&api, "GET", &next, Value::Null).await;
