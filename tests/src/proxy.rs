@@ -105,10 +105,10 @@ impl Proxy {
             body.len()
         );
         if !content_type.is_empty() {
-            head += &format!("Content-Type: {content_type}\r\n");
+            head.extend(["Content-Type: ", content_type, "\r\n"]);
         }
         for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
+            head.extend([name, ": ", value, "\r\n"]);
         }
         // Who refuses a large body may not read all of it.
         let written = write!(stream, "{head}\r\n{body}");
