@@ -224,7 +224,7 @@ fn nothing_that_is_sent_hangs_the_lab_and_policies_bite_afterwards() {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| scope.spawn(move || hunt(proxy, client, end, found, sent)))
             .collect();
-        let ends: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
+        let ends: Vec<_> = clients.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         over.store(true, Ordering::Relaxed);
         assert!(ends.iter().all(Result::is_ok));
         ready.join().unwrap()

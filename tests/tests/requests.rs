@@ -88,7 +88,7 @@ impl Run<'_> {
         let content_type = match (step["type"].as_str(), method) {
             (Some("merge" | "json" | "strategic"), _) => {
                 let kind = step["type"].as_str().unwrap_or_default();
-                let kind = kind.replace("strategic", "strategic-merge").replace("json", "json");
+                let kind = kind.replace("strategic", "strategic-merge");
                 format!("application/{kind}-patch+json")
             }
             (Some(given), _) => given.to_owned(),
@@ -161,11 +161,12 @@ impl Run<'_> {
         }
         match &expected["warns"] {
             Value::Null => {}
-            Value::String(part) => {
-                if !answer.head.contains(part.as_str()) || !answer.head.contains("299 - ") {
-                    return Some(format!("no warning {part:?}"));
-                }
+            Value::String(part)
+                if !answer.head.contains(part.as_str()) || !answer.head.contains("299 - ") =>
+            {
+                return Some(format!("no warning {part:?}"));
             }
+            Value::String(_) => {}
             _ if answer.head.contains("299 - ") => return Some("a warning".to_owned()),
             _ => {}
         }
