@@ -92,20 +92,21 @@ impl ApiError {
     fn code(&self) -> StatusCode {
         match self {
             Self::Store(StoreError::NotFound(_)) | Self::NoSuchPath => StatusCode::NOT_FOUND,
-            Self::Store(StoreError::AlreadyExists(_) | StoreError::Conflict(_)) => {
+            Self::Precondition(..)
+            | Self::Store(StoreError::AlreadyExists(_) | StoreError::Conflict(_)) => {
                 StatusCode::CONFLICT
             }
             Self::Expired(_) | Self::Store(StoreError::TooOld(_)) => StatusCode::GONE,
             Self::Invalid(..) | Self::InvalidOptions(..) | Self::CannotPatch(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            Self::Precondition(..) => StatusCode::CONFLICT,
-            Self::Internal(_) | Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
             Self::VersionOfTheFuture(..) => StatusCode::GATEWAY_TIMEOUT,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::BadRequest(_) | Self::Store(StoreError::Unreadable(_)) => StatusCode::BAD_REQUEST,
-            Self::Admission(AdmissionError::NoAddress) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Internal(_) | Self::Panicked | Self::Admission(AdmissionError::NoAddress) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) | Self::Admission(_) => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -119,10 +120,9 @@ impl ApiError {
         match self {
             Self::Store(StoreError::NotFound(_)) | Self::NoSuchPath => "NotFound",
             Self::Store(StoreError::AlreadyExists(_)) => "AlreadyExists",
-            Self::Store(StoreError::Conflict(_)) => "Conflict",
+            Self::Precondition(..) | Self::Store(StoreError::Conflict(_)) => "Conflict",
             Self::Expired(_) | Self::Store(StoreError::TooOld(_)) => "Expired",
             Self::Invalid(..) | Self::InvalidOptions(..) | Self::CannotPatch(_) => "Invalid",
-            Self::Precondition(..) => "Conflict",
             // The API server names no reason.
             Self::Internal(_) => "",
             Self::VersionOfTheFuture(..) | Self::TooSlow(_) => "Timeout",

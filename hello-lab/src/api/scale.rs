@@ -13,6 +13,9 @@ use super::options::WriteOptions;
 use super::patch::Patch;
 use crate::objects::{Object, StoreError};
 
+/// Makes the wanted Scale of an object.
+type Edit = dyn Fn(&Object) -> Result<Value, ApiError>;
+
 /// GET, PUT and PATCH of `scale`: an `autoscaling/v1` Scale, which shows `spec.replicas`.
 pub(super) fn scale(
     api: &Api,
@@ -26,7 +29,7 @@ pub(super) fn scale(
         Method::PATCH => ApiError::CannotPatch(detail),
         _ => ApiError::BadRequest(detail),
     };
-    let (options, edit): (_, Box<dyn Fn(&Object) -> Result<Value, ApiError>>) = match *method {
+    let (options, edit): (_, Box<Edit>) = match *method {
         Method::GET => {
             let object = api.store.get(&key)?;
             return Ok(json_response(StatusCode::OK, &scale_of(&object)));

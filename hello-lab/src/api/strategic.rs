@@ -371,9 +371,9 @@ mod tests {
                     ),
                 };
                 if list == List::Atomic {
-                    kept += 1
+                    kept += 1;
                 } else {
-                    merged += 1
+                    merged += 1;
                 }
                 let target = at(&way, json!({name: old, "beside": 1}));
                 let patch = at(&way, json!({ name: new }));

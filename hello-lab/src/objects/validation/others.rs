@@ -1,4 +1,4 @@
-//! Rules of Deployments, ConfigMaps and EndpointSlices, and further ones of Services.
+//! Rules of Deployments, `ConfigMaps` and `EndpointSlices`, and further ones of Services.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
