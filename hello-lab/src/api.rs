@@ -1,5 +1,11 @@
 //! The Kubernetes API that kubectl speaks, over the store: one file a verb.
 
+// What users send is no reason to panic: whoever wrote it is told, and the lab goes on.
+#![cfg_attr(
+    not(test),
+    deny(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::unreachable)
+)]
+
 mod answer;
 mod body;
 pub mod call;
@@ -9,7 +15,12 @@ mod discovery;
 pub mod error;
 mod exec;
 mod fields;
+mod form;
+mod json;
 mod log;
+mod options;
+mod pages;
+mod patch;
 mod path;
 mod read;
 mod scale;
@@ -19,17 +30,27 @@ mod strategic;
 mod table;
 mod update;
 
+#[cfg(test)]
+mod tests;
+
+use std::panic::AssertUnwindSafe;
+
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tracing::Instrument;
 
 use self::answer::json_response;
 use self::call::{Api, Call};
 use self::error::ApiError;
 use self::path::Target;
+use crate::loops::panic_text;
 use crate::objects::Kind;
 use crate::objects::names::KUBERNETES_VERSION;
 
@@ -42,7 +63,7 @@ async fn handle(State(api): State<Api>, request: Request) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!("request", %method, path);
     async {
-        let result = answer(&api, request).await;
+        let result = caught(answer(&api, request)).await;
         if let Err(error) = &result {
             tracing::debug!("refused: {error}");
         }
@@ -52,6 +73,16 @@ async fn handle(State(api): State<Api>, request: Request) -> Response {
     }
     .instrument(span)
     .await
+}
+
+/// A handler that panics is that request's error and no more.
+async fn caught(
+    work: impl Future<Output = Result<Response, ApiError>>,
+) -> Result<Response, ApiError> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+        tracing::error!("a request made the API panic: {}", panic_text(&*panic));
+        Err(ApiError::Panicked)
+    })
 }
 
 async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
@@ -79,41 +110,60 @@ async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
     if let Target { kind: Kind::Pod, name: Some(name), subresource: Some(part), .. } = &target
         && part == "exec"
     {
+        if !matches!(parts.method, Method::GET | Method::POST) {
+            return Err(ApiError::MethodNotAllowed);
+        }
         return exec::start(api, parts, &target, name).await;
     }
     let call = Call { target, parameters, headers: parts.headers };
-    let body = axum::body::to_bytes(body, body::LIMIT)
-        .await
-        .map_err(|_| ApiError::TooLarge(body::LIMIT))?;
+    let body = read_body(body).await?;
     let Target { name, subresource, kind, .. } = &call.target;
+    let known = |part: &str| kind.resource().subresources.contains(&part);
     match (&parts.method, name, subresource.as_deref()) {
         (&Method::GET, None, None) if call.flag("watch") => read::watch(api, &call),
         (&Method::GET, None, None) => read::list(api, &call),
         (&Method::GET, Some(name), None) => read::get(api, &call, name),
-        (&Method::GET, Some(name), Some("log"))
-            if kind.resource().subresources.contains(&"log") =>
-        {
-            log::read(api, &call, name)
+        (&Method::GET, Some(name), Some("log")) if known("log") => log::read(api, &call, name),
+        (&Method::GET, Some(name), Some("status")) if known("status") => {
+            read::get(api, &call, name)
+        }
+        (&Method::PUT | &Method::PATCH, Some(_), Some("status")) if known("status") => {
+            Err(ApiError::NotInTheLab("changes of a status by clients"))
         }
         (&Method::POST, None, None) => create::create(api, &call, &body),
         (&Method::PUT, Some(name), None) => update::replace(api, &call, name, &body),
         (&Method::PATCH, Some(name), None) => update::patch(api, &call, name, &body),
         (&Method::DELETE, Some(name), None) => delete::one(api, &call, name, &body),
         (&Method::DELETE, None, None) => delete::many(api, &call, &body),
-        (method, Some(name), Some("scale")) if kind.resource().subresources.contains(&"scale") => {
+        (method, Some(name), Some("scale")) if known("scale") => {
             scale::scale(api, &call, name, method, &body)
         }
         (_, _, None) => Err(ApiError::MethodNotAllowed),
+        (_, _, Some(part)) if known(part) => Err(ApiError::MethodNotAllowed),
         _ => Err(ApiError::NoSuchPath),
+    }
+}
+
+/// A whole body, which is bounded in size and time.
+async fn read_body(body: Body) -> Result<Bytes, ApiError> {
+    match tokio::time::timeout(body::PATIENCE, Limited::new(body, body::LIMIT).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(ApiError::TooLarge(format!("limit is {}", body::LIMIT)))
+        }
+        Ok(Err(error)) => Err(ApiError::BadRequest(format!("the body cannot be read: {error}"))),
+        Err(_) => Err(ApiError::TooSlow(body::PATIENCE)),
     }
 }
 
 /// Compares the whole token, so that the time it takes tells nothing of it.
 fn authenticate(headers: &HeaderMap, token: &str) -> Result<(), ApiError> {
-    let given = headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
-        .unwrap_or_default();
+    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    // In words of RFC 9110, 11.1: the scheme's name in upper or lower case.
+    let given = given
+        .and_then(|given| given.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map_or("", |(_, token)| token);
     let differing = given
         .bytes()
         .zip(token.bytes())
@@ -129,6 +179,8 @@ fn not_in_the_lab(path: &str) -> Option<&'static str> {
         "proxy" => Some("kubectl proxy to pods, Services and nodes"),
         "ephemeralcontainers" => Some("kubectl debug"),
         "eviction" => Some("eviction"),
+        "binding" => Some("binding of pods to nodes"),
+        "token" => Some("token of service accounts"),
         _ => None,
     }
 }

@@ -28,6 +28,8 @@ pub enum Fault {
     NotSupported(String, &'static [&'static str]),
     /// A value that must be unique and is not.
     Duplicate(Value),
+    /// A value that is longer than so many bytes.
+    TooLong(usize),
 }
 
 impl Fault {
@@ -40,6 +42,7 @@ impl Fault {
             Self::Forbidden(_) => "FieldValueForbidden",
             Self::NotSupported(..) => "FieldValueNotSupported",
             Self::Duplicate(_) => "FieldValueDuplicate",
+            Self::TooLong(_) => "FieldValueTooLong",
         }
     }
 }
@@ -61,6 +64,7 @@ impl fmt::Display for Fault {
                 )
             }
             Self::Duplicate(value) => write!(out, "Duplicate value: {value}"),
+            Self::TooLong(most) => write!(out, "Too long: may not be more than {most} bytes"),
         }
     }
 }
@@ -97,6 +101,11 @@ impl FieldError {
     /// See [`Fault::Duplicate`].
     pub fn duplicate(path: impl Into<String>, value: impl Into<Value>) -> Self {
         Self { path: path.into(), fault: Fault::Duplicate(value.into()) }
+    }
+
+    /// See [`Fault::TooLong`].
+    pub fn too_long(path: impl Into<String>, most: usize) -> Self {
+        Self { path: path.into(), fault: Fault::TooLong(most) }
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Proxy {
 pub struct Answer {
     /// The HTTP status.
     pub code: u16,
+    /// The status line and the headers.
+    pub head: String,
     /// The body.
     pub body: String,
 }
@@ -42,7 +44,8 @@ impl Proxy {
     #[must_use]
     pub fn start(kubectl: &mut Command) -> Self {
         let mut process = kubectl
-            .args(["proxy", "--port=0"])
+            .args(["proxy", "--port=0", "--disable-filter=true"])
+            .stderr(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .expect("kubectl can be started");
@@ -60,24 +63,66 @@ impl Proxy {
     /// When there is no answer within `patience`.
     #[must_use]
     pub fn send(&self, request: Request<'_>, patience: Duration) -> Answer {
+        self.send_with(request, &[], patience)
+    }
+
+    /// Sends a request with further headers. An `Authorization` goes to the API server in the place of the
+    /// proxy's own (client-go's `bearerAuthRoundTripper` leaves one alone).
+    ///
+    /// # Panics
+    ///
+    /// When there is no answer within `patience`.
+    #[must_use]
+    pub fn send_with(
+        &self,
+        request: Request<'_>,
+        headers: &[(&str, &str)],
+        patience: Duration,
+    ) -> Answer {
+        self.try_send(request, headers, patience).unwrap_or_else(|error| {
+            let Request { method, path, body, .. } = request;
+            panic!("no answer to {method} {path} {body}: {error}")
+        })
+    }
+
+    /// Sends a request, to which there may be no answer within `patience`.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn try_send(
+        &self,
+        request: Request<'_>,
+        headers: &[(&str, &str)],
+        patience: Duration,
+    ) -> std::io::Result<Answer> {
         let Request { method, path, content_type, body } = request;
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the proxy");
-        stream.set_read_timeout(Some(patience)).expect("a time");
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(patience))?;
+        // HTTP/1.0, so that the answer comes in one piece.
+        let mut head = format!(
+            "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {}\r\n",
             body.len()
-        )
-        .expect("it can be sent");
-        let mut answer = String::new();
-        if let Err(error) = stream.read_to_string(&mut answer) {
-            panic!("no answer to {method} {path} {body}: {error}");
+        );
+        if !content_type.is_empty() {
+            head.extend(["Content-Type: ", content_type, "\r\n"]);
         }
+        for (name, value) in headers {
+            head.extend([name, ": ", value, "\r\n"]);
+        }
+        // Who refuses a large body may not read all of it.
+        let written = write!(stream, "{head}\r\n{body}");
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer);
+        if answer.is_empty() {
+            written?;
+            read?;
+        }
+        let answer = String::from_utf8_lossy(&answer);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let code = code.unwrap_or_else(|| panic!("no HTTP: {answer:?}"));
-        Answer { code, body: body.to_owned() }
+        let code = code.ok_or_else(|| std::io::Error::other(format!("no HTTP: {answer:?}")))?;
+        Ok(Answer { code, head: head.to_owned(), body: body.to_owned() })
     }
 }
 

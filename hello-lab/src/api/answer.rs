@@ -4,10 +4,9 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::call::Call;
-use super::table;
+use super::form::Form;
 use crate::objects::Object;
 
 /// A response's warnings: kubectl prints them (RFC 9111, 5.5 of its predecessor RFC 7234).
@@ -20,17 +19,12 @@ pub(super) fn json_response(code: StatusCode, value: &Value) -> Response {
 
 /// An object that was created or changed, as the client asked to see it.
 pub(super) fn written(
-    call: &Call,
+    form: Form,
     code: StatusCode,
     object: &Object,
     warnings: Warnings,
 ) -> Response {
-    let shown = if call.wants_table() {
-        table::table(object.kind(), &[object], json!({}), true, false)
-    } else {
-        object.presented()
-    };
-    let mut response = json_response(code, &shown).into_response();
+    let mut response = json_response(code, &form.of_one(object, true)).into_response();
     for warning in warnings {
         let escaped = warning.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{escaped}\"")) {

@@ -1,7 +1,8 @@
 //! Bodies of requests: JSON, and from kubectl 1.32 on, for `kubectl create namespace`,
 //! protobuf.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
@@ -9,17 +10,21 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+pub(super) use super::json::Document;
 
 /// The largest body that is read; etcd's limit for an object is 1.5 MiB.
 pub const LIMIT: usize = 3 << 20;
+
+/// A body that has not come within this time does not come; as long as an API server gives a request.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What protobuf bodies begin with (`k8s.io/apimachinery/pkg/runtime/serializer/protobuf`).
 const PROTOBUF_MAGIC: &[u8] = b"k8s\0";
 
 /// Reads an object.
-pub fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiError> {
-    if body.starts_with(PROTOBUF_MAGIC) {
-        return protobuf(&body[PROTOBUF_MAGIC.len()..]);
+pub(super) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Document, ApiError> {
+    if let Some(message) = body.strip_prefix(PROTOBUF_MAGIC) {
+        return Ok(Document { value: protobuf(message)?, duplicates: BTreeSet::new() });
     }
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     match content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim() {
@@ -32,8 +37,8 @@ pub fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiError> {
 }
 
 /// Reads JSON, whatever the type says.
-pub fn json(body: &[u8]) -> Result<Value, ApiError> {
-    serde_json::from_slice(body)
+pub(super) fn json(body: &[u8]) -> Result<Document, ApiError> {
+    super::json::read(body)
         .map_err(|error| ApiError::BadRequest(format!("the body is not JSON: {error}")))
 }
 
@@ -116,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_namespace_may_come_as_protobuf() {
-        let namespace = parse(&HeaderMap::new(), &protobuf_body("Namespace")).unwrap();
+        let namespace = parse(&HeaderMap::new(), &protobuf_body("Namespace")).unwrap().value;
         let metadata = json!({"name": "n", "labels": {"team": "hello"}});
         assert_eq!(
             namespace,

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use axum::http::header::ACCEPT;
 
 use super::error::ApiError;
+use super::form::{self, Form};
 use super::path::Target;
 use super::selectors::Selection;
 use crate::kubelet::exec::Containers;
@@ -45,8 +45,16 @@ impl Call {
         matches!(self.parameter(name), "true" | "1")
     }
 
-    pub(super) fn is_dry_run(&self) -> bool {
-        self.parameter("dryRun") == "All"
+    /// A parameter that is a number; none where it is not there.
+    pub(super) fn number(&self, name: &str) -> Result<Option<i64>, ApiError> {
+        match self.parameter(name) {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| {
+                ApiError::BadRequest(format!(
+                    "strconv.ParseInt: parsing {text:?}: invalid syntax ({name})"
+                ))
+            }),
+        }
     }
 
     pub(super) fn key(&self, name: &str) -> Key {
@@ -55,17 +63,13 @@ impl Call {
     }
 
     pub(super) fn selection(&self) -> Result<Selection, ApiError> {
-        Selection::parse(self.parameter("labelSelector"), self.parameter("fieldSelector"))
-            .map_err(ApiError::BadRequest)
+        let (labels, fields) = (self.parameter("labelSelector"), self.parameter("fieldSelector"));
+        Selection::parse(self.target.kind, labels, fields)
+            .map_err(|error| ApiError::BadRequest(error.to_string()))
     }
 
-    pub(super) fn wants_whole_rows(&self) -> bool {
-        self.parameter("includeObject") == "Object"
-    }
-
-    /// Whether the client asked for a Table.
-    pub(super) fn wants_table(&self) -> bool {
-        let accept = self.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
-        accept.is_some_and(|accept| accept.contains("as=Table"))
+    /// In which form the answer is to be.
+    pub(super) fn form(&self) -> Result<Form, ApiError> {
+        form::of(&self.headers, self.parameter("includeObject"))
     }
 }

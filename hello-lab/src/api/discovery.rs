@@ -145,22 +145,36 @@ pub const OPENAPI_V2: &[u8] = b"\x0a\x032.0";
 /// The type of [`OPENAPI_V2`].
 pub const OPENAPI_V2_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
-/// kubectl asks whether a kind's patches take `fieldValidation`; nothing else is said.
+/// What `kubectl explain` shows of every kind.
+const NOT_EXPLAINED: &str = "hello-lab has no descriptions of fields: kubectl explain needs a real cluster \
+    (kind, GKE). The same is at https://kubernetes.io/docs/reference/kubernetes-api/";
+
+/// kubectl asks whether a kind's patches take `fieldValidation`, and explains a kind by its description;
+/// nothing else is said.
 fn openapi(group: &str) -> Value {
     let mut paths = serde_json::Map::new();
+    let mut schemas = serde_json::Map::new();
+    let prefix = if group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{group}/v1") };
     for kind in kinds(group) {
         let resource = kind.resource();
+        let names = json!({"group": resource.group, "version": "v1", "kind": resource.kind});
         let operation = json!({
             "parameters": [{"name": "fieldValidation", "in": "query"}],
-            "x-kubernetes-group-version-kind":
-                {"group": resource.group, "version": "v1", "kind": resource.kind},
+            "x-kubernetes-group-version-kind": names,
         });
-        paths.insert(format!("/{}", resource.plural), json!({ "patch": operation }));
+        paths.insert(format!("{prefix}/{}", resource.plural), json!({ "patch": operation }));
+        let schema = json!({
+            "type": "object",
+            "description": NOT_EXPLAINED,
+            "x-kubernetes-group-version-kind": [names],
+        });
+        schemas.insert(resource.kind.to_owned(), schema);
     }
     json!({
         "openapi": "3.0.0",
         "info": {"title": "hello-lab", "version": "v1"},
         "paths": paths,
+        "components": {"schemas": schemas},
     })
 }
 

@@ -21,6 +21,35 @@ pub enum ApiError {
     /// The object breaks rules of its kind.
     #[error("{} {:?} is invalid: {}", qualified_kind(.0.kind), .0.name, list(.1))]
     Invalid(Key, Vec<FieldError>),
+    /// A request's options are not those that there are.
+    #[error("{}.meta.k8s.io \"\" is invalid: {}", .0, list(.1))]
+    InvalidOptions(&'static str, Vec<FieldError>),
+    /// A patch cannot be done to this object.
+    #[error("{0}")]
+    CannotPatch(String),
+    /// It is not the object that is meant.
+    #[error("Operation cannot be fulfilled on {} {:?}: {}", .0.kind.resource().qualified(), .0.name, .1)]
+    Precondition(Key, String),
+    /// What an API server calls a fault of its own, although it is the request's.
+    #[error("{0}")]
+    Internal(String),
+    /// A version that nobody has seen yet.
+    #[error("Too large resource version: {0}, current: {1}")]
+    VersionOfTheFuture(u64, u64),
+    /// What it goes on from is no longer known.
+    #[error("{0}")]
+    Expired(String),
+    /// The handler panicked.
+    #[error("this request made the API panic; see what hello-lab says")]
+    Panicked,
+    /// No form of the answer that the client takes.
+    #[error(
+        "only the following media types are accepted: application/json, application/json;as=Table;v=v1;g=meta.k8s.io, application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io, application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+    )]
+    NotAcceptable,
+    /// The body did not come in time.
+    #[error("the request's body did not come within {} s", .0.as_secs())]
+    TooSlow(std::time::Duration),
     /// The request cannot be understood.
     #[error("{0}")]
     BadRequest(String),
@@ -42,9 +71,9 @@ pub enum ApiError {
     /// Something that Kubernetes has and the lab has not.
     #[error("hello-lab has no {0}; a real cluster (kind, GKE) has")]
     NotInTheLab(&'static str),
-    /// The request's body is too large.
-    #[error("the request is larger than {0} bytes")]
-    TooLarge(usize),
+    /// The request asks for too much.
+    #[error("Request entity too large: {0}")]
+    TooLarge(String),
 }
 
 impl From<AdmissionError> for ApiError {
@@ -63,13 +92,21 @@ impl ApiError {
     fn code(&self) -> StatusCode {
         match self {
             Self::Store(StoreError::NotFound(_)) | Self::NoSuchPath => StatusCode::NOT_FOUND,
-            Self::Store(StoreError::AlreadyExists(_) | StoreError::Conflict(_)) => {
+            Self::Precondition(..)
+            | Self::Store(StoreError::AlreadyExists(_) | StoreError::Conflict(_)) => {
                 StatusCode::CONFLICT
             }
-            Self::Store(StoreError::TooOld(_)) => StatusCode::GONE,
-            Self::Invalid(..) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Expired(_) | Self::Store(StoreError::TooOld(_)) => StatusCode::GONE,
+            Self::Invalid(..) | Self::InvalidOptions(..) | Self::CannotPatch(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            Self::VersionOfTheFuture(..) => StatusCode::GATEWAY_TIMEOUT,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::BadRequest(_) | Self::Store(StoreError::Unreadable(_)) => StatusCode::BAD_REQUEST,
-            Self::Admission(AdmissionError::NoAddress) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Internal(_) | Self::Panicked | Self::Admission(AdmissionError::NoAddress) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) | Self::Admission(_) => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -83,11 +120,15 @@ impl ApiError {
         match self {
             Self::Store(StoreError::NotFound(_)) | Self::NoSuchPath => "NotFound",
             Self::Store(StoreError::AlreadyExists(_)) => "AlreadyExists",
-            Self::Store(StoreError::Conflict(_)) => "Conflict",
-            Self::Store(StoreError::TooOld(_)) => "Expired",
-            Self::Invalid(..) => "Invalid",
+            Self::Precondition(..) | Self::Store(StoreError::Conflict(_)) => "Conflict",
+            Self::Expired(_) | Self::Store(StoreError::TooOld(_)) => "Expired",
+            Self::Invalid(..) | Self::InvalidOptions(..) | Self::CannotPatch(_) => "Invalid",
+            // The API server names no reason.
+            Self::Internal(_) => "",
+            Self::VersionOfTheFuture(..) | Self::TooSlow(_) => "Timeout",
+            Self::NotAcceptable => "NotAcceptable",
             Self::BadRequest(_) | Self::Store(StoreError::Unreadable(_)) => "BadRequest",
-            Self::Admission(AdmissionError::NoAddress) => "InternalError",
+            Self::Panicked | Self::Admission(AdmissionError::NoAddress) => "InternalError",
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden(_) | Self::Admission(_) => "Forbidden",
             Self::MethodNotAllowed => "MethodNotAllowed",
@@ -104,25 +145,22 @@ impl ApiError {
                 StoreError::NotFound(key)
                 | StoreError::AlreadyExists(key)
                 | StoreError::Conflict(key),
-            ) => {
+            )
+            | Self::Precondition(key, _) => {
                 let resource = key.kind.resource();
                 json!({"name": key.name, "group": resource.group, "kind": resource.plural})
             }
             Self::Invalid(key, errors) => {
                 let resource = key.kind.resource();
-                let cause = |error: &FieldError| {
-                    json!({
-                        "reason": error.fault.reason(),
-                        "message": error.fault.to_string(),
-                        "field": error.path,
-                    })
-                };
                 json!({
                     "name": key.name,
                     "group": resource.group,
                     "kind": resource.kind,
-                    "causes": errors.iter().map(cause).collect::<Vec<_>>(),
+                    "causes": causes(errors),
                 })
+            }
+            Self::InvalidOptions(kind, errors) => {
+                json!({"group": "meta.k8s.io", "kind": kind, "causes": causes(errors)})
             }
             _ => json!({}),
         }
@@ -149,6 +187,17 @@ impl IntoResponse for ApiError {
         let body = self.status().to_string();
         (self.code(), [(CONTENT_TYPE, "application/json")], body).into_response()
     }
+}
+
+fn causes(errors: &[FieldError]) -> Vec<Value> {
+    let cause = |error: &FieldError| {
+        json!({
+            "reason": error.fault.reason(),
+            "message": error.fault.to_string(),
+            "field": error.path,
+        })
+    };
+    errors.iter().map(cause).collect()
 }
 
 /// `Deployment.apps`, as the API server names a kind in this message.

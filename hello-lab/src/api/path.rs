@@ -70,19 +70,26 @@ pub(super) fn check_identity(
         return Err(ApiError::BadRequest("the body is no object".to_owned()));
     }
     for (field, expected) in [("apiVersion", expected_version.as_str()), ("kind", expected_kind)] {
-        if let Some(given) = object[field].as_str().filter(|given| *given != expected) {
-            return Err(ApiError::BadRequest(format!(
-                "the object's {field} is {given:?}, and this is the place for {expected:?}"
-            )));
+        match &object[field] {
+            Value::Null => {}
+            Value::String(given) if given == expected || given.is_empty() => {}
+            given => {
+                return Err(ApiError::BadRequest(format!(
+                    "the object's {field} is {given}, and this is the place for {expected:?}"
+                )));
+            }
         }
     }
-    if !object["metadata"].is_object() {
+    if object["metadata"].is_null() {
         object["metadata"] = json!({});
+    }
+    if !object["metadata"].is_object() {
+        return Err(ApiError::BadRequest("the object's metadata is no object".to_owned()));
     }
     let metadata = &mut object["metadata"];
     if let Some(namespace) = &target.namespace {
         match metadata["namespace"].as_str() {
-            Some(given) if given != namespace => {
+            Some(given) if given != namespace && !given.is_empty() => {
                 return Err(ApiError::BadRequest(
                     "the namespace of the provided object does not match the namespace sent on the request"
                         .to_owned(),
@@ -97,7 +104,7 @@ pub(super) fn check_identity(
     }
     if let Some(name) = name {
         match metadata["name"].as_str() {
-            Some(given) if given != name => {
+            Some(given) if given != name && !given.is_empty() => {
                 return Err(ApiError::BadRequest(format!(
                     "the name of the object ({given}) does not match the name on the URL ({name})"
                 )));

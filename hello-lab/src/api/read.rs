@@ -15,40 +15,41 @@ use tokio::time::Instant;
 use super::answer::json_response;
 use super::call::{Api, Call};
 use super::error::ApiError;
+use super::form::Form;
+use super::pages::{self, Page, Token};
 use super::selectors::Selection;
-use super::table;
 use crate::objects::{Change, Event, Kind, Object, Store};
 
 /// A watch ends after this time; clients start another.
 const LONGEST_WATCH: Duration = Duration::from_secs(3600);
 
 pub(super) fn get(api: &Api, call: &Call, name: &str) -> Result<Response, ApiError> {
+    let form = call.form()?;
     let object = api.store.get(&call.key(name))?;
-    let shown = if call.wants_table() {
-        let metadata = json!({"resourceVersion": object.value()["metadata"]["resourceVersion"]});
-        table::table(call.target.kind, &[&object], metadata, true, call.wants_whole_rows())
-    } else {
-        object.presented()
-    };
-    Ok(json_response(StatusCode::OK, &shown))
+    Ok(json_response(StatusCode::OK, &form.of_one(&object, true)))
 }
 
 pub(super) fn list(api: &Api, call: &Call) -> Result<Response, ApiError> {
-    let (objects, version) = selected(&api.store, call)?;
-    let kind = call.target.kind;
-    let metadata = json!({"resourceVersion": version.to_string()});
-    let shown = if call.wants_table() {
-        let objects: Vec<_> = objects.iter().map(AsRef::as_ref).collect();
-        table::table(kind, &objects, metadata, true, call.wants_whole_rows())
-    } else {
-        json!({
-            "kind": format!("{}List", kind.resource().kind),
-            "apiVersion": kind.api_version(),
-            "metadata": metadata,
-            "items": objects.iter().map(|object| object.presented()).collect::<Vec<_>>(),
-        })
-    };
-    Ok(json_response(StatusCode::OK, &shown))
+    let form = call.form()?;
+    let page = Page::read(&api.store, call)?;
+    let selection = call.selection()?;
+    let (mut objects, version) = pages::objects_at(&api.store, call, page.version)?;
+    objects.retain(|object| {
+        selection.matches(object) && page.from.as_ref().is_none_or(|from| from.is_before(object))
+    });
+    let mut metadata = json!({"resourceVersion": version.to_string()});
+    if let Some(limit) = page.limit.filter(|limit| *limit < objects.len()) {
+        // Of a selection, an API server does not know it.
+        if selection.is_everything() {
+            metadata["remainingItemCount"] = (objects.len() - limit).into();
+        }
+        objects.truncate(limit);
+        if let Some(last) = objects.last() {
+            metadata["continue"] = Token::after(last, version).text().into();
+        }
+    }
+    let objects: Vec<_> = objects.iter().map(AsRef::as_ref).collect();
+    Ok(json_response(StatusCode::OK, &form.of_list(call.target.kind, &objects, metadata)))
 }
 
 /// The objects that a call is about, and the version that they show.
@@ -65,27 +66,30 @@ struct Watch {
     kind: Kind,
     namespace: Option<String>,
     selection: Selection,
-    as_table: bool,
-    whole: bool,
+    form: Form,
     columns_sent: bool,
     version: u64,
     waiting: VecDeque<Value>,
+    /// It has told of an error, after which nothing comes.
+    failed: bool,
     end: Instant,
 }
 
 pub(super) fn watch(api: &Api, call: &Call) -> Result<Response, ApiError> {
-    let seconds = call.parameter("timeoutSeconds").parse().map(Duration::from_secs);
+    pages::check(call)?;
+    let seconds = call.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok());
+    let longest = seconds.map_or(LONGEST_WATCH, Duration::from_secs).min(LONGEST_WATCH);
     let mut watch = Watch {
         store: api.store.clone(),
         kind: call.target.kind,
         namespace: call.target.namespace.clone(),
         selection: call.selection()?,
-        as_table: call.wants_table(),
-        whole: call.wants_whole_rows(),
+        form: call.form()?,
         columns_sent: false,
         version: 0,
         waiting: VecDeque::new(),
-        end: Instant::now() + seconds.unwrap_or(LONGEST_WATCH).min(LONGEST_WATCH),
+        failed: false,
+        end: Instant::now() + longest,
     };
     let start = call.parameter("resourceVersion");
     // Without a version, and with "0", a watch begins with what is there.
@@ -99,11 +103,11 @@ pub(super) fn watch(api: &Api, call: &Call) -> Result<Response, ApiError> {
             watch.push_initial_end();
         }
     } else {
-        watch.version = start
-            .parse()
-            .map_err(|_| ApiError::BadRequest(format!("invalid resource version: {start:?}")))?;
-        // A version that is gone must be told now, with its own status.
-        api.store.since(watch.version)?;
+        watch.version = start.parse().map_err(|_| {
+            ApiError::Internal(format!("resourceVersion: Invalid value: {start:?}: invalid syntax"))
+        })?;
+        pages::refuse_future(&api.store, watch.version)?;
+        // The stream tells of a version that is gone.
     }
     let lines = stream::unfold(watch, |mut watch| async move {
         let line = watch.next().await?;
@@ -120,6 +124,9 @@ impl Watch {
             if let Some(event) = self.waiting.pop_front() {
                 return Some(event);
             }
+            if self.failed {
+                return None;
+            }
             match self.store.since(self.version) {
                 Ok(events) => {
                     for event in events {
@@ -128,7 +135,7 @@ impl Watch {
                     }
                 }
                 Err(error) => {
-                    self.end = Instant::now();
+                    self.failed = true;
                     let status = ApiError::from(error).status();
                     return Some(json!({"type": "ERROR", "object": status}));
                 }
@@ -162,14 +169,8 @@ impl Watch {
     }
 
     fn push(&mut self, change: &str, object: &Object) {
-        let shown = if self.as_table {
-            let metadata =
-                json!({"resourceVersion": object.value()["metadata"]["resourceVersion"]});
-            let columns = !std::mem::replace(&mut self.columns_sent, true);
-            table::table(self.kind, &[object], metadata, columns, self.whole)
-        } else {
-            object.presented()
-        };
+        let columns = !std::mem::replace(&mut self.columns_sent, true);
+        let shown = self.form.of_one(object, columns);
         self.waiting.push_back(json!({"type": change, "object": shown}));
     }
 

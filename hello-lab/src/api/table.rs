@@ -2,30 +2,27 @@
 
 use serde_json::{Map, Value, json};
 
+use super::form::{Rows, metadata_of};
 use crate::objects::meta::seconds_since;
 use crate::objects::{Kind, Object};
 
 /// One column: its name, and whether it is for `-o wide` only.
 type Column = (&'static str, bool);
 
-/// The Table of `objects`. Each row has the object's metadata, or with `whole` all of it.
+/// The Table of `objects`. Each row has the part of its object that `included` names.
 /// In a watch only the first Table names the columns.
 pub fn table(
     kind: Kind,
     objects: &[&Object],
     list_metadata: Value,
     with_columns: bool,
-    whole: bool,
+    included: Rows,
 ) -> Value {
     let rows = objects.iter().map(|object| {
-        let shown = if whole {
-            object.presented()
-        } else {
-            json!({
-                "kind": "PartialObjectMetadata",
-                "apiVersion": "meta.k8s.io/v1",
-                "metadata": object.value()["metadata"],
-            })
+        let shown = match included {
+            Rows::None => Value::Null,
+            Rows::Metadata => metadata_of(object),
+            Rows::Object => object.presented(),
         };
         json!({"cells": cells(object), "object": shown})
     });

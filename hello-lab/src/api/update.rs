@@ -1,25 +1,24 @@
 //! PUT and PATCH: changes of an object. Nothing is stored unless all of it is valid.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use serde_json::Value;
 
 use super::answer::{Warnings, written};
+use super::body;
 use super::call::{Api, Call};
 use super::error::ApiError;
-use super::fields::{check_fields, field_errors, refuse_invalid};
+use super::fields::{FieldFault, cannot_be_handled, check_fields, field_errors, refuse_invalid};
+use super::options::WriteOptions;
+use super::patch::Patch;
 use super::path::check_identity;
-use super::{body, strategic};
 use crate::objects::admission::admit_change;
 use crate::objects::object::presented;
 use crate::objects::validation::{validate, validate_change};
-use crate::objects::{Object, StoreError};
-
-/// A change of an object in place.
-type Edit = dyn Fn(&mut Value) -> Result<(), ApiError>;
+use crate::objects::{Key, Object, StoreError, deletion};
 
 pub(super) fn replace(
     api: &Api,
@@ -27,69 +26,75 @@ pub(super) fn replace(
     name: &str,
     body: &[u8],
 ) -> Result<Response, ApiError> {
-    let mut object = body::parse(&call.headers, body)?;
-    check_identity(&call.target, &mut object, Some(name))?;
-    change(api, call, name, |_| Ok(object.clone()))
+    let kind = call.target.kind;
+    let options = WriteOptions::read(call, "UpdateOptions")?;
+    let mut document = body::parse(&call.headers, body)?;
+    let object = &mut document.value;
+    let given = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let (given_name, uid) = (given("name"), given("uid"));
+    check_identity(&call.target, object, Some(name))?;
+    if given_name.is_empty() {
+        return Err(ApiError::BadRequest(
+            "the name of the object (based on its metadata) was undeterminable: name must be provided"
+                .to_owned(),
+        ));
+    }
+    let key = call.key(name);
+    let edit = |before: &Value| {
+        if !uid.is_empty() && before["metadata"]["uid"] != *uid {
+            let is = before["metadata"]["uid"].as_str().unwrap_or_default();
+            let why = format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {is}"
+            );
+            return Err(ApiError::Precondition(key.clone(), why));
+        }
+        Ok(document.value.clone())
+    };
+    let wrong = |_: &Key, fault: &FieldFault| cannot_be_handled(kind, fault);
+    change(api, call, &key, options, &document.duplicates, edit, wrong)
 }
 
 pub(super) fn patch(api: &Api, call: &Call, name: &str, body: &[u8]) -> Result<Response, ApiError> {
     let kind = call.target.kind;
-    let content_type = call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let content_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
-    let patch: Box<Edit> = match content_type {
-        "application/strategic-merge-patch+json" => {
-            let patch = body::json(body)?;
-            Box::new(move |object| {
-                strategic::apply(kind, object, &patch);
-                Ok(())
-            })
+    let options = WriteOptions::read(call, "PatchOptions")?;
+    let patch = Patch::read(&call.headers, body)?;
+    let edit = |before: &Value| {
+        let mut object = presented(kind, before);
+        patch.apply(kind, &mut object)?;
+        for (field, is) in [("apiVersion", &*kind.api_version()), ("kind", kind.resource().kind)] {
+            if object.is_object() && object[field] != is {
+                return Err(ApiError::CannotPatch(format!(
+                    "the patch makes {field} {}, and the object is of {is}",
+                    object[field]
+                )));
+            }
         }
-        "application/merge-patch+json" => {
-            let patch = body::json(body)?;
-            Box::new(move |object| {
-                json_patch::merge(object, &patch);
-                Ok(())
-            })
-        }
-        "application/json-patch+json" => {
-            let patch: json_patch::Patch = serde_json::from_slice(body)
-                .map_err(|error| ApiError::BadRequest(format!("not a JSON patch: {error}")))?;
-            Box::new(move |object| {
-                json_patch::patch(object, &patch)
-                    .map_err(|error| ApiError::BadRequest(error.to_string()))
-            })
-        }
-        "application/apply-patch+yaml" => {
-            return Err(ApiError::UnsupportedMediaType(
-                "hello-lab has no server-side apply; leave --server-side out".to_owned(),
-            ));
-        }
-        other => {
-            return Err(ApiError::UnsupportedMediaType(format!("no patch of type {other:?}")));
-        }
-    };
-    change(api, call, name, |mut object| {
-        patch(&mut object)?;
         check_identity(&call.target, &mut object, Some(name))?;
         Ok(object)
-    })
+    };
+    let wrong = |key: &Key, fault: &FieldFault| ApiError::Invalid(key.clone(), field_errors(fault));
+    change(api, call, &call.key(name), options, &patch.duplicates, edit, wrong)
 }
 
-/// Changes an object by `edit`, which gets it as clients see it.
+/// Changes an object by `edit`. What is `wrong` with its fields is told so.
 fn change(
     api: &Api,
     call: &Call,
-    name: &str,
-    edit: impl Fn(Value) -> Result<Value, ApiError>,
+    key: &Key,
+    options: WriteOptions,
+    duplicates: &BTreeSet<String>,
+    edit: impl Fn(&Value) -> Result<Value, ApiError>,
+    wrong: impl Fn(&Key, &FieldFault) -> ApiError,
 ) -> Result<Response, ApiError> {
     let kind = call.target.kind;
-    let key = call.key(name);
+    let form = call.form()?;
     let mut warnings = Warnings::new();
     let mut apply = |value: &mut Value| -> Result<(), ApiError> {
         let before = value.clone();
-        let mut after = edit(presented(kind, &before))?;
-        warnings = check_fields(kind, &mut after, call.parameter("fieldValidation"))
-            .map_err(|error| ApiError::Invalid(key.clone(), field_errors(&error)))?;
+        let mut after = edit(&before)?;
+        warnings = check_fields(kind, &mut after, duplicates, options.fields)
+            .map_err(|fault| wrong(key, &fault))?;
+        check_version(&after)?;
         admit_change(kind, &before, &mut after);
         let mut errors = validate(kind, &after);
         errors.extend(validate_change(kind, &before, &after));
@@ -97,12 +102,31 @@ fn change(
         *value = after;
         Ok(())
     };
-    let changed = if call.is_dry_run() {
-        let mut value = api.store.get(&key)?.value().clone();
+    let changed = if options.dry_run {
+        let mut value = api.store.get(key)?.value().clone();
+        let version = value["metadata"]["resourceVersion"].clone();
         apply(&mut value)?;
+        let given = value["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        if !given.is_empty() && version != given {
+            return Err(StoreError::Conflict(key.clone()).into());
+        }
+        value["metadata"]["resourceVersion"] = version;
         Arc::new(Object::new(kind, value).map_err(StoreError::from)?)
     } else {
-        api.store.update(&key, apply)?
+        let changed = api.store.update(key, apply)?;
+        // Its last finalizer may be what was taken away.
+        deletion::finish(&api.store, key);
+        changed
     };
-    Ok(written(call, StatusCode::OK, &changed, warnings))
+    Ok(written(form, StatusCode::OK, &changed, warnings))
+}
+
+/// A version that a client expects is a number (`ParseResourceVersion`).
+fn check_version(object: &Value) -> Result<(), ApiError> {
+    match object["metadata"]["resourceVersion"].as_str() {
+        Some(text) if !text.is_empty() && text.parse::<u64>().is_err() => {
+            Err(ApiError::Internal(format!("strconv.ParseUint: parsing {text:?}: invalid syntax")))
+        }
+        _ => Ok(()),
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::controllers;
-use crate::objects::deletion::terminate_pod;
+use crate::objects::deletion::{Deletion, delete};
 use crate::objects::names::SERVICE_NAME_LABEL;
 
 fn start() -> (Store, Bootstrap) {
@@ -100,7 +100,7 @@ fn the_pod_of_the_dns_is_gone_at_once_when_it_is_deleted_and_another_is_there() 
     let (store, bootstrap) = start();
     let key = Bootstrap::dns_pod_key();
     let first = store.get(&key).unwrap();
-    terminate_pod(&store, &key, None).unwrap();
+    delete(&store, &key, &Deletion::default()).unwrap();
     bootstrap.step();
     let second = store.get(&key).unwrap();
     assert!(!second.is_terminating());

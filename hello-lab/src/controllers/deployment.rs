@@ -9,6 +9,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet, Replica
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
+use super::garbage;
 use super::replica_set::{number, pods_of, replicas};
 use crate::objects::events::{Severity, record};
 use crate::objects::meta::{condition, owner_reference, safe_encode};
@@ -17,6 +18,10 @@ use crate::objects::{Kind, Object, Store};
 
 pub(super) fn step(store: &Store) {
     for deployment in store.list(Kind::Deployment, None).0 {
+        // It waits for the end of what it owns.
+        if deployment.is_terminating() {
+            continue;
+        }
         let Some(spec) = &deployment.typed::<Deployment>().spec else { continue };
         let hash = template_hash(&deployment.value()["spec"]["template"]);
         let sets = sets_of(store, &deployment);
@@ -209,7 +214,7 @@ fn prune(store: &Store, spec: &DeploymentSpec, old: &[Arc<Object>]) {
     }
     let excess = idle.len().saturating_sub(limit);
     for set in idle.into_values().take(excess) {
-        let _ = store.remove(&set.key());
+        garbage::delete(store, set);
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::garbage;
 use crate::objects::names::ROOT_CA;
-use crate::objects::{Key, Kind, Object, Store};
+use crate::objects::{Key, Kind, Object, Store, deletion};
 
 pub(super) fn step(store: &Store) {
     for namespace in store.list(Kind::Namespace, None).0 {
@@ -42,16 +42,13 @@ fn furnish(store: &Store, namespace: &str) {
 }
 
 fn empty(store: &Store, namespace: &Arc<Object>) {
-    let mut left = 0;
-    for kind in Kind::ALL.into_iter().filter(|kind| kind.resource().namespaced) {
-        for object in store.list(kind, Some(namespace.name())).0 {
-            left += usize::from(kind == Kind::Pod);
-            if !object.is_terminating() {
-                garbage::delete(store, &object);
-            }
-        }
+    let kinds = || Kind::ALL.into_iter().filter(|kind| kind.resource().namespaced);
+    let objects = |kind| store.list(kind, Some(namespace.name())).0;
+    for object in kinds().flat_map(objects).filter(|object| !object.is_terminating()) {
+        garbage::delete(store, &object);
     }
-    if left == 0 {
-        let _ = store.remove(&namespace.key());
+    // A pod has to end first, and what has finalizers waits for them.
+    if kinds().all(|kind| objects(kind).is_empty()) {
+        deletion::ended(store, &namespace.key(), namespace.uid());
     }
 }

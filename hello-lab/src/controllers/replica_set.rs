@@ -16,7 +16,9 @@ pub(super) fn step(store: &Store) {
         let pods = pods_of(store, &set);
         let active: Vec<_> = pods.iter().filter(|pod| is_active(pod)).collect();
         let wanted = replicas(&set);
-        if active.len() < wanted {
+        if set.is_terminating() {
+            // It waits for the end of what it owns.
+        } else if active.len() < wanted {
             for _ in active.len()..wanted {
                 create(store, &set);
             }

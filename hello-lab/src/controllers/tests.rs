@@ -210,7 +210,8 @@ fn a_services_endpoints_are_its_ready_pods() {
     settle(&store);
     assert_eq!(ready(), 1);
     let pod = store.list(Kind::Pod, Some("n")).0[0].key();
-    crate::objects::deletion::terminate_pod(&store, &pod, None).unwrap();
+    crate::objects::deletion::delete(&store, &pod, &crate::objects::deletion::Deletion::default())
+        .unwrap();
     settle(&store);
     assert_eq!(ready(), 0, "a pod that ends gets no new connections");
 }

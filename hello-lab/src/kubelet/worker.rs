@@ -15,9 +15,9 @@ use super::status::State;
 use super::unsupported;
 use crate::loops::panic_text;
 use crate::node::network::{self, PodNetwork};
-use crate::objects::Object;
 use crate::objects::events::Severity;
 use crate::objects::names::{CLUSTER_DOMAIN, DNS_SERVICE_ADDRESS};
+use crate::objects::{Object, deletion};
 use crate::shim::Pod;
 
 /// Runs `pod` until it is wanted no more, then removes it from the store.
@@ -162,9 +162,6 @@ impl Running {
         enforcer.remove(self.pod.uid());
         proxy.remove(self.pod.uid());
         logs.remove(self.pod.uid());
-        let key = self.pod.key();
-        if store.get(&key).is_ok_and(|pod| pod.uid() == self.pod.uid()) {
-            let _ = store.remove(&key);
-        }
+        deletion::ended(store, &self.pod.key(), self.pod.uid());
     }
 }

@@ -1,42 +1,208 @@
-//! How pods are deleted: in two steps, so that their processes can end in order.
+//! How objects are deleted: at once, or in two steps where something has to be done first: a pod's processes
+//! end, a namespace is emptied, finalizers are taken away
+//! (`BeforeDelete` of k8s.io/apiserver/pkg/registry/rest, `Store.Delete` of its generic/registry).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
-use super::kind::Key;
-use super::meta::timestamp;
+use super::kind::{Key, Kind};
+use super::meta::{now, timestamp};
 use super::names::DNS_POD;
-use super::object::Object;
+use super::object::{Object, remove};
 use super::store::{Store, StoreError};
 
-/// Marks a pod for deletion; its worker ends it and removes it. With a grace period of 0 it
-/// is removed at once. Without one the pod's own counts.
-pub fn terminate_pod(
+/// Keeps an owner until what it owns is gone (`FinalizerDeleteDependents` of metav1).
+pub const FOREGROUND: &str = "foregroundDeletion";
+
+/// Keeps an owner until what it owns has been let go of (`FinalizerOrphanDependents` of metav1).
+pub const ORPHAN: &str = "orphan";
+
+/// What becomes of what an object owns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Propagation {
+    /// It is deleted once its owner is gone.
+    #[default]
+    Background,
+    /// It is deleted first.
+    Foreground,
+    /// It stays.
+    Orphan,
+}
+
+/// How an object is to be deleted.
+#[derive(Clone, Debug, Default)]
+pub struct Deletion {
+    /// How long a pod has to end; its own time if none is given.
+    pub grace_seconds: Option<u64>,
+    /// What becomes of what it owns.
+    pub propagation: Propagation,
+    /// Only an object with this uid is meant.
+    pub uid: Option<String>,
+    /// Only this version is meant.
+    pub version: Option<String>,
+}
+
+impl Deletion {
+    fn means(&self, object: &Value) -> bool {
+        let is = |wanted: &Option<String>, field: &str| {
+            wanted.as_ref().is_none_or(|wanted| object["metadata"][field] == **wanted)
+        };
+        is(&self.uid, "uid") && is(&self.version, "resourceVersion")
+    }
+
+    /// The finalizers that an object has while it is deleted like this.
+    fn finalizers(&self, object: &Value) -> Vec<Value> {
+        let mut finalizers = finalizers(object).to_vec();
+        let mark = match self.propagation {
+            Propagation::Background => return finalizers,
+            Propagation::Foreground => FOREGROUND,
+            Propagation::Orphan => ORPHAN,
+        };
+        finalizers.retain(|one| one != FOREGROUND && one != ORPHAN);
+        finalizers.push(mark.into());
+        finalizers
+    }
+}
+
+/// `metadata.finalizers`.
+#[must_use]
+pub fn finalizers(object: &Value) -> &[Value] {
+    object["metadata"]["finalizers"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Whether `object` has this finalizer.
+#[must_use]
+pub fn has_finalizer(object: &Object, name: &str) -> bool {
+    finalizers(object.value()).iter().any(|one| one == name)
+}
+
+/// Deletes the object at `key`: at once if nothing has to be done before, or else it is marked, and whoever
+/// does the last of it removes it ([`finish`]). The object as it is then, and whether it is gone.
+pub fn delete(
     store: &Store,
     key: &Key,
-    grace_seconds: Option<u64>,
-) -> Result<Arc<Object>, StoreError> {
-    let pod = store.get(key)?;
-    let own = pod.value()["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30);
+    deletion: &Deletion,
+) -> Result<(Arc<Object>, bool), StoreError> {
+    loop {
+        let object = store.get(key)?;
+        let value = object.value();
+        if !deletion.means(value) {
+            return Err(StoreError::Conflict(key.clone()));
+        }
+        let waits =
+            key.kind == Kind::Namespace || key.kind == Kind::Pod && grace(deletion, value) > 0;
+        if waits || !deletion.finalizers(value).is_empty() {
+            let marked = store.update(key, |object| {
+                if !deletion.means(object) {
+                    return Err(StoreError::Conflict(key.clone()));
+                }
+                mark(key.kind, object, deletion);
+                Ok(())
+            })?;
+            return Ok((marked, false));
+        }
+        // Another version may have a finalizer.
+        if let Some(last) = store.remove_version(&object)? {
+            return Ok((last, true));
+        }
+    }
+}
+
+fn grace(deletion: &Deletion, pod: &Value) -> u64 {
     // The DNS's pod is no process, so nothing has to end: it is gone before kubectl looks, which would
     // else take the one that comes in its place for the old one, and wait for ever.
-    let is_dns = (key.namespace.as_str(), key.name.as_str()) == DNS_POD;
-    let grace = if is_dns { 0 } else { grace_seconds.unwrap_or(own) };
-    if grace == 0 {
-        return store.remove(key);
+    let metadata = &pod["metadata"];
+    if metadata["namespace"] == DNS_POD.0 && metadata["name"] == DNS_POD.1 {
+        return 0;
     }
-    store.change(key, |pod| {
-        let metadata = &mut pod["metadata"];
-        // A second request can only shorten the first.
-        let before = metadata["deletionGracePeriodSeconds"].as_u64();
-        if before.is_none_or(|before| grace < before) {
-            let end = Timestamp::now() + Duration::from_secs(grace.min(86_400));
-            metadata["deletionTimestamp"] = timestamp(end).into();
-            metadata["deletionGracePeriodSeconds"] = grace.into();
+    let own = &pod["spec"]["terminationGracePeriodSeconds"];
+    deletion.grace_seconds.or(own.as_u64()).unwrap_or(30)
+}
+
+fn mark(kind: Kind, object: &mut Value, deletion: &Deletion) {
+    let finalizers = deletion.finalizers(object);
+    if !finalizers.is_empty() {
+        object["metadata"]["finalizers"] = finalizers.into();
+    }
+    match kind {
+        Kind::Pod => {
+            let grace = grace(deletion, object);
+            let metadata = &mut object["metadata"];
+            // A second request can only shorten the first.
+            let before = metadata["deletionGracePeriodSeconds"].as_u64();
+            if before.is_none_or(|before| grace < before) {
+                let end = Timestamp::now() + Duration::from_secs(grace.min(86_400));
+                metadata["deletionTimestamp"] = timestamp(end).into();
+                metadata["deletionGracePeriodSeconds"] = grace.into();
+            }
+            return;
         }
-    })
+        Kind::Namespace => object["status"]["phase"] = "Terminating".into(),
+        _ => object["metadata"]["deletionGracePeriodSeconds"] = 0.into(),
+    }
+    if object["metadata"]["deletionTimestamp"].is_null() {
+        object["metadata"]["deletionTimestamp"] = now().into();
+    }
+}
+
+/// Removes an object that is being deleted and waits for nothing more. A namespace's controller knows when
+/// that is empty, and a pod's worker when it has ended.
+pub fn finish(store: &Store, key: &Key) {
+    if key.kind == Kind::Namespace {
+        return;
+    }
+    while let Ok(object) = store.get(key) {
+        let grace = &object.value()["metadata"]["deletionGracePeriodSeconds"];
+        let has_ended = key.kind != Kind::Pod || *grace == 0;
+        let done = object.is_terminating() && has_ended && finalizers(object.value()).is_empty();
+        if !done || !matches!(store.remove_version(&object), Ok(None)) {
+            return;
+        }
+    }
+}
+
+/// What [`delete`] has waited for is done, but for finalizers: a pod has ended, a namespace is empty. It is
+/// removed, unless it has some.
+pub fn ended(store: &Store, key: &Key, uid: &str) {
+    while let Ok(object) = store.get(key) {
+        if object.uid() != uid {
+            return;
+        }
+        if !finalizers(object.value()).is_empty() {
+            if key.kind == Kind::Pod {
+                // One that is gone needs no mark.
+                let _ = store.change(key, |pod| {
+                    let metadata = &mut pod["metadata"];
+                    if metadata["deletionTimestamp"].is_null() {
+                        metadata["deletionTimestamp"] = now().into();
+                    }
+                    metadata["deletionGracePeriodSeconds"] = 0.into();
+                });
+            }
+            return finish(store, key);
+        }
+        if !matches!(store.remove_version(&object), Ok(None)) {
+            return;
+        }
+    }
+}
+
+/// Takes a finalizer away, and with the last one the object.
+pub fn remove_finalizer(store: &Store, key: &Key, name: &str) {
+    // One that is gone has none.
+    let _ = store.change(key, |object| {
+        let left: Vec<Value> =
+            finalizers(object).iter().filter(|one| *one != name).cloned().collect();
+        if left.is_empty() {
+            remove(&mut object["metadata"], "finalizers");
+        } else {
+            object["metadata"]["finalizers"] = json!(left);
+        }
+    });
+    finish(store, key);
 }
 
 #[cfg(test)]
@@ -44,20 +210,28 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::objects::kind::Kind;
+
+    fn store_with(kind: Kind, finalizers: &[&str]) -> (Store, Key) {
+        let store = Store::default();
+        let object = json!({
+            "metadata": {"name": "a", "namespace": "n", "finalizers": finalizers},
+            "spec": {"terminationGracePeriodSeconds": 7},
+        });
+        let mut object = object;
+        if kind != Kind::Pod {
+            remove(&mut object, "spec");
+        }
+        store.create(kind, object).unwrap();
+        (store, Key::new(kind, "n", "a"))
+    }
 
     #[test]
     fn a_pod_has_its_own_grace_period_unless_the_request_has_another() {
-        let store = Store::default();
-        let key = Key::new(Kind::Pod, "n", "p");
-        let pod = json!({
-            "metadata": {"name": "p", "namespace": "n"},
-            "spec": {"terminationGracePeriodSeconds": 7},
-        });
-        store.create(Kind::Pod, pod).unwrap();
-        let grace = |seconds| {
-            let pod = terminate_pod(&store, &key, seconds).unwrap();
-            assert!(pod.is_terminating() || seconds == Some(0));
+        let (store, key) = store_with(Kind::Pod, &[]);
+        let grace = |grace_seconds| {
+            let deletion = Deletion { grace_seconds, ..Deletion::default() };
+            let (pod, gone) = delete(&store, &key, &deletion).unwrap();
+            assert_eq!(gone, grace_seconds == Some(0));
             pod.value()["metadata"]["deletionGracePeriodSeconds"].as_u64()
         };
         assert_eq!(grace(None), Some(7));
@@ -65,5 +239,45 @@ mod tests {
         assert_eq!(grace(Some(2)), Some(2));
         grace(Some(0));
         assert!(store.get(&key).is_err());
+    }
+
+    #[test]
+    fn an_object_is_there_until_its_last_finalizer_is_gone() {
+        for kind in [Kind::ConfigMap, Kind::Pod] {
+            let (store, key) = store_with(kind, &["a.b/x", "a.b/y"]);
+            let (object, gone) = delete(&store, &key, &Deletion::default()).unwrap();
+            assert!(!gone && object.is_terminating());
+            ended(&store, &key, object.uid());
+            remove_finalizer(&store, &key, "a.b/x");
+            assert!(store.get(&key).is_ok());
+            remove_finalizer(&store, &key, "a.b/y");
+            assert!(store.get(&key).is_err(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_running_pod_without_finalizers_is_its_workers_to_remove() {
+        let (store, key) = store_with(Kind::Pod, &["a.b/x"]);
+        let (pod, _) = delete(&store, &key, &Deletion::default()).unwrap();
+        remove_finalizer(&store, &key, "a.b/x");
+        assert!(store.get(&key).is_ok(), "it has not ended");
+        ended(&store, &key, "another");
+        assert!(store.get(&key).is_ok(), "another has");
+        ended(&store, &key, pod.uid());
+        assert!(store.get(&key).is_err());
+    }
+
+    #[test]
+    fn only_what_is_meant_is_deleted() {
+        let (store, key) = store_with(Kind::ConfigMap, &[]);
+        let other = || Some("other".to_owned());
+        for deletion in [
+            Deletion { uid: other(), ..Deletion::default() },
+            Deletion { version: other(), ..Deletion::default() },
+        ] {
+            let refused = delete(&store, &key, &deletion).map(drop);
+            assert_eq!(refused, Err(StoreError::Conflict(key.clone())));
+        }
+        assert!(store.get(&key).is_ok());
     }
 }

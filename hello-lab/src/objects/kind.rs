@@ -92,13 +92,13 @@ macro_rules! kinds {
 kinds! {
     ConfigMap ["cm"];
     Event ["ev"];
-    Namespace ["ns"];
-    Node ["no"];
-    Pod ["po"].in_all().with(&["exec", "log"]);
-    Service ["svc"].in_all();
+    Namespace ["ns"].with(&["status"]);
+    Node ["no"].with(&["status"]);
+    Pod ["po"].in_all().with(&["exec", "log", "status"]);
+    Service ["svc"].in_all().with(&["status"]);
     ServiceAccount ["sa"];
-    Deployment ["deploy"].in_all().with(&["scale"]);
-    ReplicaSet ["rs"].in_all().with(&["scale"]);
+    Deployment ["deploy"].in_all().with(&["scale", "status"]);
+    ReplicaSet ["rs"].in_all().with(&["scale", "status"]);
     EndpointSlice [];
     NetworkPolicy ["netpol"];
 }
@@ -110,6 +110,15 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| {
             let resource = kind.resource();
             resource.group == group && resource.plural == plural
+        })
+    }
+
+    /// The kind that objects name so.
+    #[must_use]
+    pub fn named(api_version: &str, kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| {
+            let resource = one.resource();
+            resource.api_version == api_version && resource.kind == kind
         })
     }
 

@@ -252,6 +252,11 @@ impl Store {
         }
     }
 
+    /// Removes this version of an object; none where it is no longer there, but another version.
+    pub fn remove_version(&self, object: &Arc<Object>) -> Result<Option<Arc<Object>>, StoreError> {
+        self.remove_after(&object.key(), Arc::clone(object), Object::clone(object))
+    }
+
     /// Removes `before`, whose copy is logged; none where it is no longer there.
     fn remove_after(
         &self,

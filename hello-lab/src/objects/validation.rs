@@ -1,6 +1,11 @@
 //! The API server's rules for the objects that the lab stores, as far as somebody could trip
 //! over them; those of a NetworkPolicy are netpol's.
 
+mod metadata;
+mod others;
+mod pod;
+pub mod quantity;
+
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -15,19 +20,34 @@ use super::kind::Kind;
 /// What is wrong with an object, whose fields have been checked.
 #[must_use]
 pub fn validate(kind: Kind, object: &Value) -> Vec<FieldError> {
-    let mut errors = metadata(kind, &object["metadata"]);
+    let mut errors = metadata::check(kind, &object["metadata"]);
     let spec = &object["spec"];
     match kind {
         Kind::NetworkPolicy => {
             return match decode::<NetworkPolicy>(object) {
-                // It checks the metadata too.
-                Ok(policy) => netpol::validate::policy(&policy).err().unwrap_or_default(),
+                // It checks name and labels too.
+                Ok(policy) => {
+                    let mut errors = netpol::validate::policy(&policy).err().unwrap_or_default();
+                    let mut further = metadata::further(&object["metadata"]);
+                    further.retain(|error| !errors.contains(error));
+                    errors.extend(further);
+                    errors
+                }
                 Err(error) => vec![FieldError::invalid("spec", Value::Null, error.to_string())],
             };
         }
         Kind::Pod => errors.extend(pod_spec("spec", spec)),
-        Kind::Deployment | Kind::ReplicaSet => errors.extend(workload(spec)),
-        Kind::Service => errors.extend(service(spec)),
+        Kind::Deployment => {
+            errors.extend(workload(spec));
+            errors.extend(others::deployment(spec));
+        }
+        Kind::ReplicaSet => errors.extend(workload(spec)),
+        Kind::Service => {
+            errors.extend(service(spec));
+            errors.extend(others::service(spec));
+        }
+        Kind::ConfigMap => errors.extend(others::config_map(object)),
+        Kind::EndpointSlice => errors.extend(others::endpoint_slice(object)),
         _ => {}
     }
     errors
@@ -41,7 +61,8 @@ pub fn validate_change(kind: Kind, before: &Value, after: &Value) -> Vec<FieldEr
         (before != after).then(|| FieldError::invalid(path, after.clone(), detail))
     };
     let (old, new) = (&before["spec"], &after["spec"]);
-    match kind {
+    let mut errors = metadata::check_change(before, after);
+    errors.extend(match kind {
         Kind::Deployment | Kind::ReplicaSet => {
             immutable("spec.selector", &old["selector"], &new["selector"]).into_iter().collect()
         }
@@ -52,32 +73,14 @@ pub fn validate_change(kind: Kind, before: &Value, after: &Value) -> Vec<FieldEr
             "spec",
             "a running pod of hello-lab cannot be changed; change what owns it, or delete it",
         )],
+        Kind::ConfigMap => others::config_map_change(before, after),
+        Kind::EndpointSlice => {
+            immutable("addressType", &before["addressType"], &after["addressType"])
+                .into_iter()
+                .collect()
+        }
         _ => Vec::new(),
-    }
-}
-
-fn metadata(kind: Kind, metadata: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    match metadata["name"].as_str().unwrap_or_default() {
-        "" => {
-            errors.push(FieldError::required("metadata.name", "name or generateName is required"));
-        }
-        name => {
-            let faults = match kind {
-                Kind::Namespace => names::dns_label(name),
-                Kind::Service => names::dns_1035(name),
-                _ => names::dns_subdomain(name),
-            };
-            let invalid = |fault| FieldError::invalid("metadata.name", name, fault);
-            errors.extend(faults.into_iter().map(invalid));
-        }
-    }
-    errors.extend(names::labels("metadata.labels", &labels_of(metadata)));
-    for (key, _) in metadata["annotations"].as_object().into_iter().flatten() {
-        // Prefixes may have upper case here, and nowhere else.
-        let invalid = |fault| FieldError::invalid("metadata.annotations", key.as_str(), fault);
-        errors.extend(names::label_key(&key.to_lowercase()).into_iter().map(invalid));
-    }
+    });
     errors
 }
 
@@ -90,6 +93,8 @@ fn workload(spec: &Value) -> Vec<FieldError> {
     let template = &spec["template"];
     let labels = labels_of(&template["metadata"]);
     errors.extend(names::labels("spec.template.metadata.labels", &labels));
+    let annotations = &template["metadata"]["annotations"];
+    errors.extend(metadata::annotations("spec.template.metadata.annotations", annotations));
     match serde_json::from_value(spec["selector"].clone()) {
         Err(_) => errors.push(FieldError::required("spec.selector", "")),
         Ok(selector) => match Selector::from_api("spec.selector", &selector) {
@@ -152,6 +157,7 @@ fn pod_spec(path: &str, spec: &Value) -> Vec<FieldError> {
             }
         }
     }
+    errors.extend(pod::further(path, spec));
     if let Some(policy) = spec["restartPolicy"].as_str()
         && !["Always", "OnFailure", "Never"].contains(&policy)
     {

@@ -1,0 +1,200 @@
+//! Rules of Deployments, `ConfigMaps` and `EndpointSlices`, and further ones of Services.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use netpol::field_error::FieldError;
+use netpol::names;
+use netpol::selector::labels_of;
+use serde_json::{Value, json};
+
+use super::pod::{not_negative, one_of};
+
+/// `MaxSecretSize`, which is a ConfigMap's too.
+const LARGEST_CONFIG_MAP: usize = 1 << 20;
+
+/// `ValidateDeploymentSpec`, but for what a ReplicaSet has too.
+pub(super) fn deployment(spec: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let strategy = &spec["strategy"];
+    let rolling = &strategy["rollingUpdate"];
+    errors.extend(one_of(
+        "spec.strategy.type".to_owned(),
+        &strategy["type"],
+        &["Recreate", "RollingUpdate"],
+    ));
+    if strategy["type"] == "Recreate" && rolling.is_object() {
+        let detail = "may not be specified when strategy `type` is 'Recreate'";
+        errors.push(FieldError::forbidden("spec.strategy.rollingUpdate", detail));
+    }
+    if strategy["type"] == "RollingUpdate" {
+        let mut is_zero = true;
+        for field in ["maxUnavailable", "maxSurge"] {
+            let path = format!("spec.strategy.rollingUpdate.{field}");
+            let value = &rolling[field];
+            match share(value) {
+                Some(number) => {
+                    is_zero &= number == 0;
+                    errors.extend(not_negative(path, value));
+                }
+                None if value.is_null() => is_zero = false,
+                None => {
+                    is_zero = false;
+                    let detail = "a valid percent string must be a numeric string followed by an \
+                                  ending '%' (e.g. '1%', or '93%', regex used for validation is \
+                                  '[0-9]+%')";
+                    errors.push(FieldError::invalid(path, value.clone(), detail));
+                }
+            }
+        }
+        if is_zero {
+            let path = "spec.strategy.rollingUpdate.maxUnavailable";
+            let value = rolling["maxUnavailable"].clone();
+            errors.push(FieldError::invalid(path, value, "may not be 0 when `maxSurge` is 0"));
+        }
+    }
+    for field in ["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
+        errors.extend(not_negative(format!("spec.{field}"), &spec[field]));
+    }
+    let deadline = &spec["progressDeadlineSeconds"];
+    let ready = spec["minReadySeconds"].as_i64().unwrap_or(0);
+    if deadline.as_i64().is_some_and(|deadline| deadline <= ready) {
+        let detail = "must be greater than minReadySeconds";
+        errors.push(FieldError::invalid("spec.progressDeadlineSeconds", deadline.clone(), detail));
+    }
+    errors
+}
+
+/// The number of an `IntOrString`: of a percentage, how many percent.
+fn share(value: &Value) -> Option<i64> {
+    if let Some(text) = value.as_str() {
+        let digits = text.strip_suffix('%')?;
+        let all_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        return all_digits.then(|| digits.parse().unwrap_or(i64::MAX));
+    }
+    value.as_i64()
+}
+
+/// `ValidateConfigMap`.
+pub(super) fn config_map(object: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let mut size = 0;
+    for field in ["data", "binaryData"] {
+        for (key, value) in object[field].as_object().into_iter().flatten() {
+            let text = value.as_str().map_or(0, str::len);
+            // As they are decoded: four characters are three bytes.
+            size += if field == "data" { text } else { text / 4 * 3 };
+            let path = format!("{field}[{key}]");
+            let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            if key.is_empty() || !key.bytes().all(valid) {
+                let detail = "a valid config key must consist of alphanumeric characters, '-', '_' \
+                              or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used \
+                              for validation is '[-._a-zA-Z0-9]+')";
+                errors.push(FieldError::invalid(&*path, key.as_str(), detail));
+            } else if key.len() > 253 {
+                let detail = "must be no more than 253 characters";
+                errors.push(FieldError::invalid(&*path, key.as_str(), detail));
+            } else if matches!(key.as_str(), "." | "..") || key.starts_with("..") {
+                let detail = "must not start with '..'";
+                errors.push(FieldError::invalid(&*path, key.as_str(), detail));
+            }
+            if field == "data" && !object["binaryData"][key].is_null() {
+                let detail = "duplicate of key present in binaryData";
+                errors.push(FieldError::invalid(path, key.as_str(), detail));
+            }
+        }
+    }
+    if size > LARGEST_CONFIG_MAP {
+        errors.push(FieldError::too_long("", LARGEST_CONFIG_MAP));
+    }
+    errors
+}
+
+/// `ValidateConfigMapUpdate`.
+pub(super) fn config_map_change(before: &Value, after: &Value) -> Vec<FieldError> {
+    if before["immutable"] != true {
+        return Vec::new();
+    }
+    let detail = "field is immutable when `immutable` is set";
+    let mut errors = Vec::new();
+    if after["immutable"] != true {
+        errors.push(FieldError::forbidden("immutable", detail));
+    }
+    for field in ["data", "binaryData"] {
+        if before[field] != after[field] {
+            errors.push(FieldError::forbidden(field, detail));
+        }
+    }
+    errors
+}
+
+/// `ValidateService`, further rules.
+pub(super) fn service(spec: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    errors.extend(one_of(
+        "spec.sessionAffinity".to_owned(),
+        &spec["sessionAffinity"],
+        &["ClientIP", "None"],
+    ));
+    errors.extend(names::labels("spec.selector", &labels_of(&json!({"labels": spec["selector"]}))));
+    let mut seen = BTreeSet::new();
+    for (index, port) in each(&spec["ports"]).enumerate() {
+        let protocol = port["protocol"].as_str().unwrap_or("TCP");
+        if !seen.insert((protocol, port["port"].as_i64())) {
+            let value = json!({"port": port["port"], "protocol": protocol});
+            errors.push(FieldError::duplicate(format!("spec.ports[{index}]"), value));
+        }
+    }
+    errors
+}
+
+/// `ValidateEndpointSlice`.
+pub(super) fn endpoint_slice(slice: &Value) -> Vec<FieldError> {
+    const TYPES: &[&str] = &["FQDN", "IPv4", "IPv6"];
+    let mut errors = Vec::new();
+    let address_type = slice["addressType"].as_str().unwrap_or_default();
+    if address_type.is_empty() {
+        errors.push(FieldError::required("addressType", ""));
+    } else if !TYPES.contains(&address_type) {
+        errors.push(FieldError::not_supported("addressType", address_type, TYPES));
+    }
+    for (index, endpoint) in each(&slice["endpoints"]).enumerate() {
+        let path = format!("endpoints[{index}].addresses");
+        if each(&endpoint["addresses"]).next().is_none() {
+            errors.push(FieldError::required(path, "must contain at least 1 address"));
+            continue;
+        }
+        for (index, address) in each(&endpoint["addresses"]).enumerate() {
+            let text = address.as_str().unwrap_or_default();
+            let path = format!("{path}[{index}]");
+            let detail = match (address_type, text.parse::<IpAddr>()) {
+                ("IPv4", Ok(IpAddr::V4(_))) | ("IPv6", Ok(IpAddr::V6(_))) => continue,
+                ("IPv4", _) => "must be an IPv4 address",
+                ("IPv6", _) => "must be an IPv6 address",
+                ("FQDN", _) => {
+                    let invalid = |fault| FieldError::invalid(&*path, text, fault);
+                    errors.extend(names::dns_subdomain(text).into_iter().map(invalid));
+                    continue;
+                }
+                _ => continue,
+            };
+            errors.push(FieldError::invalid(path, text, detail));
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for (index, port) in each(&slice["ports"]).enumerate() {
+        let name = port["name"].as_str().unwrap_or_default();
+        let path = format!("ports[{index}].name");
+        if !seen.insert(name) {
+            errors.push(FieldError::duplicate(path, name));
+        } else if !name.is_empty() {
+            let invalid = |fault| FieldError::invalid(&*path, name, fault);
+            errors.extend(names::dns_label(name).into_iter().map(invalid));
+        }
+    }
+    errors
+}
+
+fn each(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
