@@ -18,6 +18,7 @@ mod fields;
 mod form;
 mod json;
 mod log;
+mod long_query;
 mod options;
 mod pages;
 mod patch;

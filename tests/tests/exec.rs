@@ -177,6 +177,16 @@ fn an_environment_may_be_larger_than_a_sockets_buffer() {
 }
 
 #[test]
+fn an_argument_may_be_as_long_as_the_kernel_takes_it() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    let long = "a%".repeat(60_000);
+    let args = ["exec", "deploy/hello-server", "--", "sh", "-c", "echo ${#0}", &long];
+    assert_eq!(run(lab.command("kubectl").args(args), "").ok(), "120000\n");
+    lab.end();
+}
+
+#[test]
 fn what_cannot_be_run_is_told() {
     let lab = Lab::start(As::Myself);
     lab.install_hello_app();

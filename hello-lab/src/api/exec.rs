@@ -5,8 +5,8 @@
 
 use std::process::ExitStatus;
 
+use axum::extract::FromRequestParts;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
@@ -16,8 +16,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::call::Api;
 use super::error::ApiError;
-use super::log;
 use super::path::Target;
+use super::{log, long_query};
 use crate::kubelet::exec::{Container, Further};
 use crate::objects::{Key, Kind};
 use crate::shim::Streams;
@@ -45,8 +45,9 @@ struct Options {
 
 impl Options {
     fn read(parts: &Parts) -> Result<Self, ApiError> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|error| ApiError::BadRequest(error.to_string()))?;
+        let query = long_query::query(&parts.uri, &parts.headers);
+        let pairs: Vec<(String, String)> =
+            form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let all = |name: &str| {
             pairs.iter().filter(move |pair| pair.0 == name).map(|pair| pair.1.clone()).collect()
         };

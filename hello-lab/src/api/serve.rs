@@ -16,6 +16,8 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use super::long_query::{self, Begun};
+
 /// Clients must finish the TLS handshake, and then each request's headers, within this time.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -89,10 +91,14 @@ async fn connection(acceptor: TlsAcceptor, stream: TcpStream, app: Router) {
     else {
         return;
     };
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, Begun::read(stream)).await else {
+        return;
+    };
     let service = TowerToHyperService::new(app);
     let result = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HANDSHAKE_TIMEOUT)
+        .max_buf_size(long_query::LONGEST + (64 << 10))
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;
