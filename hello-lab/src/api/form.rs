@@ -6,19 +6,8 @@ use axum::http::header::ACCEPT;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::table;
+use super::table::{self, Rows, metadata_of};
 use crate::objects::{Kind, Object};
-
-/// What the rows of a Table have of their objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rows {
-    /// Nothing.
-    None,
-    /// The metadata.
-    Metadata,
-    /// All.
-    Object,
-}
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,15 +67,6 @@ fn one(range: &str, include: &str) -> Result<Option<Form>, ApiError> {
         _ => return Ok(None),
     };
     Ok(Some(form))
-}
-
-/// The metadata of an object alone.
-pub(super) fn metadata_of(object: &Object) -> Value {
-    json!({
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": object.value()["metadata"],
-    })
 }
 
 impl Form {

@@ -2,9 +2,28 @@
 
 use serde_json::{Map, Value, json};
 
-use super::form::{Rows, metadata_of};
 use crate::objects::meta::seconds_since;
 use crate::objects::{Kind, Object};
+
+/// What the rows of a Table have of their objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// Nothing.
+    None,
+    /// The metadata.
+    Metadata,
+    /// All.
+    Object,
+}
+
+/// The metadata of an object alone.
+pub(super) fn metadata_of(object: &Object) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": object.value()["metadata"],
+    })
+}
 
 /// One column: its name, and whether it is for `-o wide` only.
 type Column = (&'static str, bool);
