@@ -10,7 +10,7 @@ const FILES: usize = 8;
 
 /// Why there is no runtime.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot start: {cause}{}", hint(.cause))]
+#[error("cannot start a runtime{}", hint(.cause))]
 pub struct RuntimeError {
     #[source]
     cause: io::Error,
@@ -19,7 +19,7 @@ pub struct RuntimeError {
 fn hint(cause: &io::Error) -> &'static str {
     const TOO_MANY_OPEN_FILES: i32 = 24;
     if cause.raw_os_error() == Some(TOO_MANY_OPEN_FILES) {
-        "; raise the limit of open files (ulimit -n)"
+        " within the limit of open files (ulimit -n), which must be higher"
     } else {
         ""
     }

@@ -97,7 +97,10 @@ pub(super) async fn start(
         let mut session = Session { socket };
         let status = match running.start(&options.command, options.streams).await {
             Ok(further) => session.run(further, &running, &options).await,
-            Err(error) => Some(failure("InternalError", &error.to_string(), json!({}))),
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                Some(failure("InternalError", &format!("{error:#}"), json!({})))
+            }
         };
         if let Some(status) = status {
             session.send(ERROR, status.to_string().as_bytes()).await;

@@ -56,7 +56,7 @@ pub enum ExecError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The system refuses.
-    #[error("cannot make the process's streams: {0}")]
+    #[error("cannot make the process's streams")]
     Streams(#[from] std::io::Error),
 }
 

@@ -59,7 +59,7 @@ pub struct Process {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The image's program is not there any more.
-    #[error("cannot open {}: {cause}", program.display())]
+    #[error("cannot open {}", program.display())]
     Program {
         /// The program.
         program: PathBuf,
@@ -68,7 +68,7 @@ pub enum StartError {
         cause: io::Error,
     },
     /// The pod's shim has ended, or cannot be asked.
-    #[error("cannot reach the pod's shim: {0}")]
+    #[error("cannot reach the pod's shim")]
     Shim(#[from] io::Error),
 }
 
