@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::names::NamespacedName;
 use crate::policy::Policy;
 use crate::port::Protocol;
 use crate::selector::Labels;
@@ -167,9 +168,10 @@ impl Pod {
             .into_iter()
             .flatten()
             .filter_map(|address| address.ip.parse().ok());
+        let NamespacedName { namespace, name } = NamespacedName::of(&pod.metadata);
         Some(Self {
-            namespace: pod.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
-            name: pod.metadata.name.clone().unwrap_or_default(),
+            namespace,
+            name,
             workload: Workload::of("Pod", &pod.metadata),
             labels: pod.metadata.labels.clone().unwrap_or_default(),
             addresses: addresses.collect(),

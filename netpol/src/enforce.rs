@@ -134,11 +134,6 @@ impl Enforcer {
         Ok(enforcer)
     }
 
-    /// Whether what is in force is of an enforcer that has ended, with policies that nobody knows.
-    pub async fn is_earlier(&self) -> bool {
-        self.state.lock().await.in_force == InForce::EarlierUntilTold
-    }
-
     /// Puts the policies in force when the addresses have been looked up for the first time.
     pub async fn looked_up(&self) -> Result<(), EnforceError> {
         let mut state = self.state.lock().await;
@@ -157,7 +152,7 @@ impl Enforcer {
         }
         if matches!(state.in_force, InForce::Own(_)) {
             state.in_force = InForce::Own(None);
-            self.firewall.forget().await;
+            self.firewall.observe().await?;
             self.write(&mut state, |_| ()).await?;
             return Ok(Found::WrittenAgain);
         }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use crate::field_error::FieldError;
@@ -36,6 +37,17 @@ pub struct NamespacedName {
     pub namespace: String,
     /// Its name.
     pub name: String,
+}
+
+impl NamespacedName {
+    /// That of the namespaced object with this metadata. One that names no namespace is in `default`.
+    #[must_use]
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        Self {
+            namespace: metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+            name: metadata.name.clone().unwrap_or_default(),
+        }
+    }
 }
 
 /// A text is no `[NAMESPACE/]NAME`.

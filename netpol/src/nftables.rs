@@ -124,7 +124,8 @@ struct Shared {
 struct Written {
     /// None where it is not known, and has to be looked at.
     table: Option<Table>,
-    /// The number that the namespace's nftables have if nobody else changes them.
+    /// The number that the namespace's nftables have if nobody else changes them; none where nobody asks,
+    /// or a write has failed.
     generation: Option<u32>,
 }
 
@@ -172,23 +173,18 @@ impl Firewall {
         self.0.connection.del_table_if_exists(TABLE, Family::Inet).await.map_err(cannot)
     }
 
-    /// Whether nobody but this writer has changed the namespace's nftables since it first wrote there, or
-    /// since [`Firewall::forget`] or [`Firewall::observe`]: the kernel counts the transactions.
+    /// Whether nobody but this writer has changed the namespace's nftables since [`Firewall::observe`]: the
+    /// kernel counts the transactions. False if a write has failed since.
     pub async fn is_intact(&self) -> Result<bool, KernelError> {
         let written = self.0.written.lock().await;
         Ok(written.generation == Some(self.0.generation().await?))
     }
 
-    /// Takes the namespace's nftables for intact as they are.
+    /// Takes the namespace's nftables for intact as they are. What they are, the next replacement looks at.
     pub async fn observe(&self) -> Result<(), KernelError> {
         let mut written = self.0.written.lock().await;
-        written.generation = Some(self.0.generation().await?);
+        *written = Written { table: None, generation: Some(self.0.generation().await?) };
         Ok(())
-    }
-
-    /// Trusts nothing of what it knows of the table: the next replacement looks at it again.
-    pub async fn forget(&self) {
-        *self.0.written.lock().await = Written::default();
     }
 
     /// Replaces what is in force by `filter`, and tells how many filters there have been. On an error
@@ -202,8 +198,7 @@ impl Firewall {
         };
         let began = Instant::now();
         let mut written = written.lock().await;
-        let before = self.0.generation().await?;
-        let generation = written.generation.take().unwrap_or(before);
+        let generation = written.generation.take();
         // Put back when all is well: who fails, or is dropped half way, leaves nothing untrue.
         let kept = match written.table.take() {
             Some(mut table) => {
@@ -223,7 +218,8 @@ impl Firewall {
         };
         let (number, has_retired) = (table.generation(), table.has_retired());
         // What others have changed meanwhile is not counted, so that it is noticed.
-        written.generation = Some(generation.wrapping_add(table.take_commits()));
+        let commits = table.take_commits();
+        written.generation = generation.map(|generation| generation.wrapping_add(commits));
         written.table = Some(table);
         drop(written);
         if has_retired && !self.0.swept.swap(true, Ordering::Relaxed) {

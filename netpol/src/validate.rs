@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::field_error::FieldError;
-use crate::names;
+use crate::names::{self, NamespacedName};
 use crate::policy::{Namespaces, Peer, Peers, Policy, Port, PortSpec, Ports, Rule};
 use crate::port::{PortRange, Protocol};
 use crate::selector::Selector;
@@ -58,9 +58,10 @@ pub fn meaning(policy: &NetworkPolicy) -> Result<Policy, Vec<FieldError>> {
         return Err(errors.0);
     }
     let (isolates_ingress, isolates_egress) = isolates(&types, !egress.is_empty());
+    let NamespacedName { namespace, name } = NamespacedName::of(&policy.metadata);
     Ok(Policy {
-        namespace: policy.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
-        name: policy.metadata.name.clone().unwrap_or_default(),
+        namespace,
+        name,
         pods: pods.unwrap_or_default(),
         ingress: isolates_ingress.then_some(ingress),
         egress: isolates_egress.then_some(egress),
@@ -87,9 +88,10 @@ pub fn in_force(policy: &NetworkPolicy) -> (Policy, Vec<FieldError>) {
     } else {
         (true, true)
     };
+    let NamespacedName { namespace, name } = NamespacedName::of(&policy.metadata);
     let denial = Policy {
-        namespace: policy.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
-        name: policy.metadata.name.clone().unwrap_or_default(),
+        namespace,
+        name,
         pods: selector("spec.podSelector", spec.pod_selector.as_ref()).unwrap_or_default(),
         ingress: ingress.then(Vec::new),
         egress: egress.then(Vec::new),

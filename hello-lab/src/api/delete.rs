@@ -92,13 +92,9 @@ fn refuse(object: &Object, deletion: &Deletion) -> Result<(), ApiError> {
         if let Some(wanted) = wanted
             && metadata[field] != **wanted
         {
-            let is = metadata[field].as_str().unwrap_or_default();
-            return Err(ApiError::Precondition(
-                object.key(),
-                format!(
-                    "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {is}"
-                ),
-            ));
+            let (key, wanted) = (object.key(), wanted.clone());
+            let is = metadata[field].as_str().unwrap_or_default().to_owned();
+            return Err(ApiError::Precondition { key, what, wanted, is });
         }
     }
     Ok(())

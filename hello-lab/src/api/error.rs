@@ -27,9 +27,18 @@ pub enum ApiError {
     /// A patch cannot be done to this object.
     #[error("{0}")]
     CannotPatch(String),
-    /// It is not the object that is meant.
-    #[error("Operation cannot be fulfilled on {} {:?}: {}", .0.kind.resource().qualified(), .0.name, .1)]
-    Precondition(Key, String),
+    /// It is not the object that is meant: `what` of it is another.
+    #[error("Operation cannot be fulfilled on {} {:?}: Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {is}", .key.kind.resource().qualified(), .key.name)]
+    Precondition {
+        /// The object.
+        key: Key,
+        /// `UID` or `ResourceVersion`.
+        what: &'static str,
+        /// Which the request wants.
+        wanted: String,
+        /// Which there is.
+        is: String,
+    },
     /// What an API server calls a fault of its own, although it is the request's.
     #[error("{0}")]
     Internal(String),
@@ -92,7 +101,7 @@ impl ApiError {
     fn code(&self) -> StatusCode {
         match self {
             Self::Store(StoreError::NotFound(_)) | Self::NoSuchPath => StatusCode::NOT_FOUND,
-            Self::Precondition(..)
+            Self::Precondition { .. }
             | Self::Store(StoreError::AlreadyExists(_) | StoreError::Conflict(_)) => {
                 StatusCode::CONFLICT
             }
@@ -120,7 +129,7 @@ impl ApiError {
         match self {
             Self::Store(StoreError::NotFound(_)) | Self::NoSuchPath => "NotFound",
             Self::Store(StoreError::AlreadyExists(_)) => "AlreadyExists",
-            Self::Precondition(..) | Self::Store(StoreError::Conflict(_)) => "Conflict",
+            Self::Precondition { .. } | Self::Store(StoreError::Conflict(_)) => "Conflict",
             Self::Expired(_) | Self::Store(StoreError::TooOld(_)) => "Expired",
             Self::Invalid(..) | Self::InvalidOptions(..) | Self::CannotPatch(_) => "Invalid",
             // The API server names no reason.
@@ -146,7 +155,7 @@ impl ApiError {
                 | StoreError::AlreadyExists(key)
                 | StoreError::Conflict(key),
             )
-            | Self::Precondition(key, _) => {
+            | Self::Precondition { key, .. } => {
                 let resource = key.kind.resource();
                 json!({"name": key.name, "group": resource.group, "kind": resource.plural})
             }

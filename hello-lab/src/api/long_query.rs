@@ -5,13 +5,11 @@
 //! Before hyper sees a connection its first line is read. Where that is too long, its query becomes
 //! header fields, which may be long. The connection of a WebSocket has one request alone.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::io::{self, Cursor};
 
 use axum::http::HeaderMap;
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 /// The longest first line that is taken.
 pub(super) const LONGEST: usize = 1 << 20;
@@ -23,30 +21,25 @@ const SHORT: usize = 60_000;
 const FIELD: &str = "x-hello-lab-query";
 const PART: usize = 30_000;
 
-/// A connection of which the beginning has been read.
-pub(super) struct Begun<S> {
-    beginning: Bytes,
+/// Reads the first line of a connection, and has it short: the connection from its beginning.
+pub(super) async fn shorten<S: AsyncRead + AsyncWrite>(
     stream: S,
-}
-
-impl<S: AsyncRead + Unpin> Begun<S> {
-    /// Reads the first line of `stream`, and has it short.
-    pub(super) async fn read(mut stream: S) -> io::Result<Self> {
-        let mut read = BytesMut::with_capacity(4096);
-        let mut searched = 0;
-        let end = loop {
-            if let Some(end) = read[searched..].iter().position(|octet| *octet == b'\n') {
-                break searched + end + 1;
-            }
-            searched = read.len();
-            // What is no HTTP, too long or too short, is hyper's to refuse.
-            if searched > LONGEST || stream.read_buf(&mut read).await? == 0 {
-                break searched;
-            }
-        };
-        let beginning = if end > SHORT { shortened(&read, end) } else { read.freeze() };
-        Ok(Self { beginning, stream })
-    }
+) -> io::Result<impl AsyncRead + AsyncWrite + Unpin> {
+    let (mut reader, writer) = tokio::io::split(stream);
+    let mut read = BytesMut::with_capacity(4096);
+    let mut searched = 0;
+    let end = loop {
+        if let Some(end) = read[searched..].iter().position(|octet| *octet == b'\n') {
+            break searched + end + 1;
+        }
+        searched = read.len();
+        // What is no HTTP, too long or too short, is hyper's to refuse.
+        if searched > LONGEST || reader.read_buf(&mut read).await? == 0 {
+            break searched;
+        }
+    };
+    let beginning = if end > SHORT { shortened(&read, end) } else { read.freeze() };
+    Ok(tokio::io::join(Cursor::new(beginning).chain(reader), writer))
 }
 
 /// The same with the query of the first line, which has `end` octets, in header fields.
@@ -76,60 +69,14 @@ pub(super) fn query(uri: &axum::http::Uri, headers: &HeaderMap) -> String {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.beginning.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
-        }
-        let length = self.beginning.len().min(buffer.remaining());
-        buffer.put_slice(&self.beginning[..length]);
-        self.beginning.advance(length);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        octets: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, octets)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     async fn read(text: &str) -> String {
         let mut all = String::new();
-        let mut begun = Begun::read(text.as_bytes()).await.unwrap();
-        begun.read_to_string(&mut all).await.unwrap();
+        let stream = tokio::io::join(text.as_bytes(), tokio::io::sink());
+        shorten(stream).await.unwrap().read_to_string(&mut all).await.unwrap();
         all
     }
 

@@ -45,31 +45,23 @@ impl Patch {
     pub(super) fn read(headers: &HeaderMap, bytes: &[u8]) -> Result<Self, ApiError> {
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let content_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
-        let object = |value: Value| match value {
-            Value::Object(fields) => Ok(fields),
-            other => Err(ApiError::BadRequest(format!(
-                "error decoding patch: a patch is an object, not {}",
-                kind_of(&other)
-            ))),
-        };
-        match content_type {
+        let change: fn(Value) -> Result<Change, ApiError> = match content_type {
             "application/strategic-merge-patch+json" => {
-                let body::Document { value, duplicates } = body::json(bytes)?;
-                Ok(Self { change: Change::Strategic(object(value)?), duplicates })
+                |value| fields(value).map(Change::Strategic)
             }
-            "application/merge-patch+json" => {
-                let body::Document { value, duplicates } = body::json(bytes)?;
-                Ok(Self { change: Change::Merge(object(value)?), duplicates })
+            "application/merge-patch+json" => |value| fields(value).map(Change::Merge),
+            "application/json-patch+json" => |value| operations(value).map(Change::Json),
+            "application/apply-patch+yaml" => {
+                return Err(ApiError::UnsupportedMediaType(
+                    "hello-lab has no server-side apply; leave --server-side out".to_owned(),
+                ));
             }
-            "application/json-patch+json" => {
-                let body::Document { value, duplicates } = body::json(bytes)?;
-                Ok(Self { change: Change::Json(operations(value)?), duplicates })
+            other => {
+                return Err(ApiError::UnsupportedMediaType(format!("no patch of type {other:?}")));
             }
-            "application/apply-patch+yaml" => Err(ApiError::UnsupportedMediaType(
-                "hello-lab has no server-side apply; leave --server-side out".to_owned(),
-            )),
-            other => Err(ApiError::UnsupportedMediaType(format!("no patch of type {other:?}"))),
-        }
+        };
+        let body::Document { value, duplicates } = body::json(bytes)?;
+        Ok(Self { change: change(value)?, duplicates })
     }
 
     /// Changes an object of `kind`, as clients see it.
@@ -95,6 +87,16 @@ fn kind_of(value: &Value) -> &'static str {
         Value::String(_) => "a text",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
+    }
+}
+
+fn fields(patch: Value) -> Result<Map<String, Value>, ApiError> {
+    match patch {
+        Value::Object(fields) => Ok(fields),
+        other => Err(ApiError::BadRequest(format!(
+            "error decoding patch: a patch is an object, not {}",
+            kind_of(&other)
+        ))),
     }
 }
 

@@ -13,8 +13,8 @@ use super::options::WriteOptions;
 use super::patch::Patch;
 use crate::objects::{Object, StoreError};
 
-/// Makes the wanted Scale of an object.
-type Edit = dyn Fn(&Object) -> Result<Value, ApiError>;
+/// Makes the wanted Scale of an object's JSON.
+type Edit = dyn Fn(&Value) -> Result<Value, ApiError>;
 
 /// GET, PUT and PATCH of `scale`: an `autoscaling/v1` Scale, which shows `spec.replicas`.
 pub(super) fn scale(
@@ -24,7 +24,7 @@ pub(super) fn scale(
     method: &Method,
     body: &[u8],
 ) -> Result<Response, ApiError> {
-    let key = call.key(name);
+    let (kind, key) = (call.target.kind, call.key(name));
     let wrong_type = |detail: String| match *method {
         Method::PATCH => ApiError::CannotPatch(detail),
         _ => ApiError::BadRequest(detail),
@@ -32,7 +32,7 @@ pub(super) fn scale(
     let (options, edit): (_, Box<Edit>) = match *method {
         Method::GET => {
             let object = api.store.get(&key)?;
-            return Ok(json_response(StatusCode::OK, &scale_of(&object)));
+            return Ok(json_response(StatusCode::OK, &scale_of(object.value())));
         }
         Method::PUT => {
             let scale = body::json(body)?.value;
@@ -40,30 +40,26 @@ pub(super) fn scale(
         }
         Method::PATCH => {
             let patch = Patch::read(&call.headers, body)?;
-            let edit = move |object: &Object| {
+            let edit = move |object: &Value| {
                 let mut scale = scale_of(object);
-                patch.apply(object.kind(), &mut scale)?;
+                patch.apply(kind, &mut scale)?;
                 Ok(scale)
             };
             (WriteOptions::read(call, "PatchOptions")?, Box::new(edit))
         }
         _ => return Err(ApiError::MethodNotAllowed),
     };
-    loop {
-        let before = api.store.get(&key)?;
-        let scale = edit(&before)?;
-        for (field, is) in [("name", before.name()), ("namespace", before.namespace())] {
-            if scale["metadata"][field].as_str().is_some_and(|given| given != is) {
+    let set = |object: &mut Value| -> Result<(), ApiError> {
+        let scale = edit(object)?;
+        let (metadata, own) = (&scale["metadata"], &object["metadata"]);
+        for field in ["name", "namespace"] {
+            let is = own[field].as_str().unwrap_or_default();
+            if let Some(given) = metadata[field].as_str().filter(|given| *given != is) {
                 return Err(ApiError::BadRequest(format!(
-                    "the {field} of the object ({}) does not match the {field} on the URL ({is})",
-                    scale["metadata"][field].as_str().unwrap_or_default()
+                    "the {field} of the object ({given}) does not match the {field} on the URL ({is})"
                 )));
             }
         }
-        let version = match &scale["metadata"]["resourceVersion"] {
-            Value::String(version) if !version.is_empty() => Some(version.clone()),
-            _ => None,
-        };
         let replicas = match &scale["spec"]["replicas"] {
             // As Go reads it.
             Value::Null => 0,
@@ -74,31 +70,26 @@ pub(super) fn scale(
         if i32::try_from(replicas).is_err() || replicas < 0 {
             let detail = "must be greater than or equal to 0";
             let error = FieldError::invalid("spec.replicas", replicas, detail);
-            return Err(ApiError::Invalid(key, vec![error]));
+            return Err(ApiError::Invalid(key.clone(), vec![error]));
         }
-        if version.is_some_and(|version| before.value()["metadata"]["resourceVersion"] != version) {
-            return Err(StoreError::Conflict(key).into());
+        let version = metadata["resourceVersion"].as_str().filter(|version| !version.is_empty());
+        if version.is_some_and(|version| own["resourceVersion"] != version) {
+            return Err(StoreError::Conflict(key.clone()).into());
         }
-        let mut changed = before.value().clone();
-        changed["spec"]["replicas"] = replicas.into();
-        if options.dry_run {
-            let changed = Object::new(before.kind(), changed).map_err(StoreError::from)?;
-            return Ok(json_response(StatusCode::OK, &scale_of(&changed)));
-        }
-        // The change names the version that it is of: if somebody else was faster, all of it is done again.
-        match api.store.update(&key, |value| {
-            value.clone_from(&changed);
-            Ok::<_, StoreError>(())
-        }) {
-            Ok(changed) => return Ok(json_response(StatusCode::OK, &scale_of(&changed))),
-            Err(StoreError::Conflict(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+        object["spec"]["replicas"] = replicas.into();
+        Ok(())
+    };
+    let changed = if options.dry_run {
+        let mut value = api.store.get(&key)?.value().clone();
+        set(&mut value)?;
+        Object::new(kind, value).map_err(StoreError::from)?.into()
+    } else {
+        api.store.update(&key, set)?
+    };
+    Ok(json_response(StatusCode::OK, &scale_of(changed.value())))
 }
 
-fn scale_of(object: &Object) -> Value {
-    let value = object.value();
+fn scale_of(value: &Value) -> Value {
     let metadata = &value["metadata"];
     let selector = serde_json::from_value(value["spec"]["selector"].clone())
         .ok()
@@ -107,9 +98,9 @@ fn scale_of(object: &Object) -> Value {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {
-            "name": object.name(),
-            "namespace": object.namespace(),
-            "uid": object.uid(),
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
             "resourceVersion": metadata["resourceVersion"],
             "creationTimestamp": metadata["creationTimestamp"],
         },

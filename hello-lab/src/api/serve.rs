@@ -16,7 +16,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::long_query::{self, Begun};
+use super::long_query;
 
 /// Clients must finish the TLS handshake, and then each request's headers, within this time.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -91,7 +91,8 @@ async fn connection(acceptor: TlsAcceptor, stream: TcpStream, app: Router) {
     else {
         return;
     };
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, Begun::read(stream)).await else {
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, long_query::shorten(stream)).await
+    else {
         return;
     };
     let service = TowerToHyperService::new(app);

@@ -42,11 +42,9 @@ pub(super) fn replace(
     let key = call.key(name);
     let edit = |before: &Value| {
         if !uid.is_empty() && before["metadata"]["uid"] != *uid {
-            let is = before["metadata"]["uid"].as_str().unwrap_or_default();
-            let why = format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {is}"
-            );
-            return Err(ApiError::Precondition(key.clone(), why));
+            let (key, wanted) = (key.clone(), uid.clone());
+            let is = before["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+            return Err(ApiError::Precondition { key, what: "UID", wanted, is });
         }
         Ok(document.value.clone())
     };

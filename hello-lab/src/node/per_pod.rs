@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use netpol::names::NamespacedName;
 use tokio::time::{sleep, timeout};
 
 use crate::objects::{Kind, Store};
@@ -34,24 +35,9 @@ pub trait Table: Send + 'static {
     /// Writes what is to be another; whether the contents know of `pod`.
     fn write(
         &mut self,
-        pod: &PodKey,
+        pod: &NamespacedName,
         contents: &Self::Contents,
     ) -> impl Future<Output = Result<bool, Self::Error>> + Send;
-}
-
-/// A pod by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodKey {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl fmt::Display for PodKey {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.namespace, self.name)
-    }
 }
 
 /// Keeps the table of every pod that it has taken on. Clones share them.
@@ -63,7 +49,7 @@ pub struct Follower<T> {
 
 /// A pod's table.
 struct Kept<T> {
-    pod: PodKey,
+    pod: NamespacedName,
     table: tokio::sync::Mutex<Versioned<T>>,
 }
 
@@ -99,7 +85,7 @@ impl<T: Table> Follower<T> {
     pub async fn add(
         &self,
         uid: &str,
-        pod: PodKey,
+        pod: NamespacedName,
         table: T,
         snapshot: &Snapshot<T>,
     ) -> Result<bool, T::Error> {
@@ -204,7 +190,7 @@ mod tests {
 
         async fn write(
             &mut self,
-            pod: &PodKey,
+            pod: &NamespacedName,
             all: &BTreeSet<String>,
         ) -> Result<bool, Self::Error> {
             if self.failures > 0 && all.len() > 1 {
@@ -221,8 +207,8 @@ mod tests {
         store.create(Kind::ConfigMap, object).unwrap();
     }
 
-    fn key(name: &str) -> PodKey {
-        PodKey { namespace: "default".into(), name: name.into() }
+    fn key(name: &str) -> NamespacedName {
+        NamespacedName { namespace: "default".into(), name: name.into() }
     }
 
     #[tokio::test]

@@ -9,11 +9,12 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol::cluster::{Cluster, Pod};
 use netpol::compile::{Behaviour, PodFilter, compile};
+use netpol::names::NamespacedName;
 use netpol::nftables::{Firewall, KernelError};
 use netpol::policy::Policy;
 
 use crate::node::network::{NODE, NODE_V6};
-use crate::node::per_pod::{Follower, PodKey, Table};
+use crate::node::per_pod::{Follower, Table};
 use crate::objects::{Kind, Store};
 
 /// The node's addresses, to which no policy applies.
@@ -44,7 +45,11 @@ impl Table for FilterTable {
         cluster(store)
     }
 
-    async fn write(&mut self, pod: &PodKey, cluster: &Cluster) -> Result<bool, KernelError> {
+    async fn write(
+        &mut self,
+        pod: &NamespacedName,
+        cluster: &Cluster,
+    ) -> Result<bool, KernelError> {
         let Some(known) = cluster.pod(&pod.namespace, &pod.name) else { return Ok(false) };
         let filter = compile(cluster, known, &NODES, self.filter.behaviour);
         if self.filter != filter {
@@ -85,7 +90,7 @@ impl Enforcer {
         name: &str,
         table: FilterTable,
     ) -> anyhow::Result<()> {
-        let pod = PodKey { namespace: namespace.to_owned(), name: name.to_owned() };
+        let pod = NamespacedName { namespace: namespace.to_owned(), name: name.to_owned() };
         let snapshot = self.follower.snapshot();
         if !self.follower.add(uid, pod.clone(), table, &snapshot).await? {
             return Err(anyhow!("pod {pod} has been deleted"));

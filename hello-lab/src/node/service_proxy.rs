@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use netpol::names::NamespacedName;
 use netpol::port::Protocol;
 
 use crate::node::network::NetworkError;
 use crate::node::network::services::{ServicePort, ServiceTable};
-use crate::node::per_pod::{Follower, PodKey, Table};
+use crate::node::per_pod::{Follower, Table};
 use crate::objects::names::SERVICE_NAME_LABEL;
 use crate::objects::{Kind, Store};
 
@@ -41,7 +42,7 @@ impl Table for Written {
 
     async fn write(
         &mut self,
-        pod: &PodKey,
+        pod: &NamespacedName,
         ports: &Vec<ServicePort>,
     ) -> Result<bool, NetworkError> {
         if self.ports.as_ref() != Some(ports) {
@@ -68,7 +69,7 @@ impl ServiceProxy {
         name: &str,
         table: ServiceTable,
     ) -> Result<(), NetworkError> {
-        let pod = PodKey { namespace: namespace.to_owned(), name: name.to_owned() };
+        let pod = NamespacedName { namespace: namespace.to_owned(), name: name.to_owned() };
         let written = Written { table, ports: None };
         self.0.add(uid, pod, written, &self.0.snapshot()).await.map(drop)
     }

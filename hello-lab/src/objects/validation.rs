@@ -17,6 +17,11 @@ use serde_json::Value;
 
 use super::kind::Kind;
 
+/// The elements of a list, where there is one.
+fn each(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
 /// What is wrong with an object, whose fields have been checked.
 #[must_use]
 pub fn validate(kind: Kind, object: &Value) -> Vec<FieldError> {
@@ -151,7 +156,7 @@ fn pod_spec(path: &str, spec: &Value) -> Vec<FieldError> {
             errors.push(FieldError::required(format!("{path}.image"), ""));
         }
         errors.extend(container_ports(&path, container));
-        for (index, variable) in container["env"].as_array().into_iter().flatten().enumerate() {
+        for (index, variable) in each(&container["env"]).enumerate() {
             if variable["name"].as_str().unwrap_or_default().is_empty() {
                 errors.push(FieldError::required(format!("{path}.env[{index}].name"), ""));
             }
@@ -170,7 +175,7 @@ fn pod_spec(path: &str, spec: &Value) -> Vec<FieldError> {
 fn container_ports(path: &str, container: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let mut seen = BTreeSet::new();
-    for (index, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
+    for (index, port) in each(&container["ports"]).enumerate() {
         let path = format!("{path}.ports[{index}]");
         errors.extend(port_number(&format!("{path}.containerPort"), &port["containerPort"]));
         errors.extend(protocol(&format!("{path}.protocol"), &port["protocol"]));

@@ -11,6 +11,8 @@ use anyhow::Context;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, pivot_root};
 
+use crate::mounts::mount_in_memory;
+
 /// Where programs and their libraries are. On many machines some are links into /usr.
 const PROGRAMS: [&str; 9] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "opt", "nix"];
 
@@ -91,8 +93,7 @@ pub(super) fn enter() -> anyhow::Result<()> {
     make_read_only().context("cannot make the file system read-only")?;
     let site = SITES.map(Path::new).into_iter().find(|site| site.is_dir());
     let root = site.context("there is none of /sys, /mnt and /media to build the pod's root on")?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    in_memory(root, flags, ROOT_SIZE)?;
+    mount_in_memory(root, MsFlags::empty(), ROOT_SIZE)?;
     for name in PROGRAMS {
         show(&Path::new("/").join(name), &root.join(name))?;
     }
@@ -161,11 +162,6 @@ fn folder(place: &Path, mode: u32) -> anyhow::Result<()> {
     made.with_context(|| format!("cannot make {}", place.display()))
 }
 
-fn in_memory(place: &Path, flags: MsFlags, options: &str) -> anyhow::Result<()> {
-    mount(Some("tmpfs"), place, Some("tmpfs"), flags, Some(options))
-        .with_context(|| format!("cannot mount a file system on {}", place.display()))
-}
-
 fn remount(place: impl AsRef<Path>, flags: MsFlags) -> nix::Result<()> {
     let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
     mount(NOTHING, place.as_ref(), NOTHING, flags, NOTHING)
@@ -196,9 +192,7 @@ fn devices(dev: &Path) -> anyhow::Result<()> {
         Some("newinstance,ptmxmode=0666,mode=0620"),
     )
     .context("cannot mount terminals of the pod's own")?;
-    let shared_memory = dev.join("shm");
-    folder(&shared_memory, 0o1777)?;
-    in_memory(&shared_memory, flags | MsFlags::MS_NODEV, SHARED_MEMORY_SIZE)
+    mount_in_memory(&dev.join("shm"), MsFlags::MS_NOEXEC, SHARED_MEMORY_SIZE)
 }
 
 /// A /proc of the pod's own PID namespace, without what is the machine's in it.
@@ -212,7 +206,7 @@ fn processes(proc: &Path) -> anyhow::Result<()> {
         bind(Path::new("/dev/null"), &name)?;
     }
     for place in HARDWARE.iter().map(|name| proc.join(name)).filter(|place| place.is_dir()) {
-        in_memory(&place, flags | MsFlags::MS_RDONLY, "size=0")?;
+        mount_in_memory(&place, MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY, "size=0")?;
     }
     for place in READ_ONLY.iter().map(|name| proc.join(name)).filter(|place| place.is_dir()) {
         bind(&place, &place)?;

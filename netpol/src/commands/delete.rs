@@ -7,7 +7,7 @@ use netpol::enforce::control::Request;
 use netpol::names::NamespacedName;
 
 use super::Failure;
-use super::enforcer::{Files, Namespace, Socket, name_of};
+use super::enforcer::{Files, Namespace, Socket};
 
 /// Delete policies of a running enforcer
 ///
@@ -37,7 +37,7 @@ impl Delete {
             self.names.into_iter().map(named).collect()
         } else {
             let files = Files { filename: self.filename, namespace: self.namespace.clone() };
-            files.read()?.iter().map(name_of).collect()
+            files.read()?.iter().map(|policy| NamespacedName::of(&policy.metadata)).collect()
         };
         Ok(self.socket.change(&Request::Delete(names))?)
     }

@@ -21,7 +21,7 @@ use netpol::nftables::Firewall;
 use netpol::nftables::claim::{Claim, is_machines_own};
 use netpol::read::{Input, valid_manifests};
 
-use super::enforcer::{Socket, name_of};
+use super::enforcer::Socket;
 use super::{Failure, say};
 
 /// The netfilter log group of denied packets.
@@ -148,7 +148,10 @@ impl Enforce {
         match enforcer.policies().await {
             Ok(policies) => {
                 for policy in &policies {
-                    tracing::info!("policy {} is in force again", name_of(policy));
+                    tracing::info!(
+                        "policy {} is in force again",
+                        NamespacedName::of(&policy.metadata)
+                    );
                 }
             }
             Err(earlier) => tracing::warn!("{earlier}"),

@@ -112,12 +112,3 @@ impl Files {
         if findings.is_empty() { Ok(manifests.policies) } else { Err(Failure::BadInput(findings)) }
     }
 }
-
-/// The name of a policy as it was written.
-pub(super) fn name_of(policy: &NetworkPolicy) -> NamespacedName {
-    let metadata = &policy.metadata;
-    NamespacedName {
-        namespace: metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
-        name: metadata.name.clone().unwrap_or_default(),
-    }
-}

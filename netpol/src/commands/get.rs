@@ -9,7 +9,7 @@ use netpol::enforce::control::{Request, Response};
 use netpol::names::NamespacedName;
 use netpol::selector::Selector;
 
-use super::enforcer::{Namespace, RESOURCE, Socket, name_of};
+use super::enforcer::{Namespace, RESOURCE, Socket};
 use super::{Failure, say, say_error};
 
 /// Show the policies of a running enforcer
@@ -54,22 +54,25 @@ impl Get {
             return Err(anyhow!("the enforcer is of another version").into());
         };
         if !self.all_namespaces {
-            policies.retain(|policy| name_of(policy).namespace == self.namespace.name());
+            policies.retain(|policy| {
+                NamespacedName::of(&policy.metadata).namespace == self.namespace.name()
+            });
         }
         for name in &self.names {
-            if !policies.iter().any(|policy| name_of(policy).name == *name) {
+            if !policies.iter().any(|policy| NamespacedName::of(&policy.metadata).name == *name) {
                 return Err(anyhow!("networkpolicies.networking.k8s.io {name:?} not found").into());
             }
         }
         if !self.names.is_empty() {
-            policies.retain(|policy| self.names.contains(&name_of(policy).name));
+            policies
+                .retain(|policy| self.names.contains(&NamespacedName::of(&policy.metadata).name));
         }
         match self.output {
             Output::Json => say(serde_json::to_string_pretty(&list(&policies))?),
             Output::Yaml => say(serde_saphyr::to_string(&list(&policies))?.trim_end()),
             Output::Name => {
                 for policy in &policies {
-                    say(format_args!("{RESOURCE}/{}", name_of(policy).name));
+                    say(format_args!("{RESOURCE}/{}", NamespacedName::of(&policy.metadata).name));
                 }
             }
             Output::Table if policies.is_empty() => {
@@ -98,7 +101,7 @@ impl Get {
 }
 
 fn row(policy: &NetworkPolicy) -> [String; 4] {
-    let NamespacedName { namespace, name } = name_of(policy);
+    let NamespacedName { namespace, name } = NamespacedName::of(&policy.metadata);
     let selector = policy.spec.as_ref().and_then(|spec| spec.pod_selector.as_ref());
     let selector = selector.and_then(|selector| Selector::from_api("", selector).ok());
     // kubectl's word for the empty selector here.

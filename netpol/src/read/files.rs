@@ -44,9 +44,24 @@ impl Files {
     ) {
         match std::fs::metadata(path) {
             Err(error) => found(path, Err(error.into())),
-            Ok(metadata) if !self.is_new(&metadata, namespace) => {}
-            Ok(metadata) if metadata.is_dir() => self.folder(path, namespace, found),
-            Ok(metadata) => found(path, text(path, &metadata)),
+            Ok(metadata) => self.visit(path, &metadata, namespace, found),
+        }
+    }
+
+    fn visit(
+        &mut self,
+        path: &Path,
+        metadata: &Metadata,
+        namespace: &str,
+        found: &mut impl FnMut(&Path, Result<String, FileError>),
+    ) {
+        if !self.seen.insert((metadata.dev(), metadata.ino(), namespace.to_owned())) {
+            return;
+        }
+        if metadata.is_dir() {
+            self.folder(path, namespace, found);
+        } else {
+            found(path, text(path, metadata));
         }
     }
 
@@ -66,17 +81,17 @@ impl Files {
                     .is_some_and(|end| ["yaml", "yml", "json"].iter().any(|one| end == *one))
             };
             match std::fs::metadata(&path) {
-                Ok(metadata) if metadata.is_dir() => self.read(&path, namespace, found),
+                Ok(metadata) if metadata.is_dir() => {
+                    self.visit(&path, &metadata, namespace, found);
+                }
                 _ if !ends_like_one(&path) => {}
-                Ok(metadata) if metadata.is_file() => self.read(&path, namespace, found),
+                Ok(metadata) if metadata.is_file() => {
+                    self.visit(&path, &metadata, namespace, found);
+                }
                 Ok(metadata) => found(&path, Err(FileError::NotRegular(what(&metadata)))),
                 Err(error) => found(&path, Err(error.into())),
             }
         }
-    }
-
-    fn is_new(&mut self, metadata: &Metadata, namespace: &str) -> bool {
-        self.seen.insert((metadata.dev(), metadata.ino(), namespace.to_owned()))
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::super::deletion::{FOREGROUND, ORPHAN};
 use super::super::kind::Kind;
+use super::each;
 
 /// `TotalAnnotationSizeLimitB`: the bytes of all keys and values together.
 const MOST_ANNOTATIONS: usize = 256 << 10;
@@ -64,8 +65,7 @@ pub(super) fn annotations(path: &str, annotations: &Value) -> Vec<FieldError> {
 fn finalizers(list: &Value) -> Vec<FieldError> {
     const PATH: &str = "metadata.finalizers";
     let mut errors = Vec::new();
-    let names: Vec<&str> =
-        list.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let names: Vec<&str> = each(list).filter_map(Value::as_str).collect();
     for name in &names {
         let invalid = |fault: String| FieldError::invalid(PATH, *name, fault);
         errors.extend(names::label_key(name).into_iter().map(invalid));
@@ -87,7 +87,7 @@ fn owners(list: &Value) -> Vec<FieldError> {
     const PATH: &str = "metadata.ownerReferences";
     let mut errors = Vec::new();
     let mut controller: Option<&str> = None;
-    for owner in list.as_array().into_iter().flatten() {
+    for owner in each(list) {
         let text = |field: &str| owner[field].as_str().unwrap_or_default();
         let (api_version, kind, name) = (text("apiVersion"), text("kind"), text("name"));
         let at = |field: &str| format!("{PATH}.{field}");
@@ -131,8 +131,7 @@ pub(super) fn check_change(before: &Value, after: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let (old, new) = (&before["metadata"], &after["metadata"]);
     let strings = |list: &Value| -> Vec<String> {
-        let strings = list.as_array().into_iter().flatten().filter_map(Value::as_str);
-        strings.map(str::to_owned).collect()
+        each(list).filter_map(Value::as_str).map(str::to_owned).collect()
     };
     if old["deletionTimestamp"].is_string() {
         let known = strings(&old["finalizers"]);

@@ -8,6 +8,7 @@ use netpol::names;
 use netpol::selector::labels_of;
 use serde_json::{Value, json};
 
+use super::each;
 use super::pod::{not_negative, one_of};
 
 /// `MaxSecretSize`, which is a ConfigMap's too.
@@ -193,8 +194,4 @@ pub(super) fn endpoint_slice(slice: &Value) -> Vec<FieldError> {
         }
     }
     errors
-}
-
-fn each(list: &Value) -> impl Iterator<Item = &Value> {
-    list.as_array().into_iter().flatten()
 }

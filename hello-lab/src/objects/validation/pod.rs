@@ -4,6 +4,8 @@ use netpol::field_error::FieldError;
 use netpol::names;
 use serde_json::Value;
 
+use super::{each, quantity};
+
 /// What is wrong with a pod's spec, but for what it must have.
 pub(super) fn further(path: &str, spec: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
@@ -134,7 +136,7 @@ fn resources(path: &str, resources: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     for list in ["limits", "requests"] {
         for (name, quantity) in resources[list].as_object().into_iter().flatten() {
-            if super::quantity::amount(quantity).is_some_and(|amount| amount < 0.0) {
+            if quantity::amount(quantity).is_some_and(|amount| amount < 0.0) {
                 let path = format!("{path}.{list}[{name}]");
                 let detail = "must be greater than or equal to 0";
                 errors.push(FieldError::invalid(path, quantity.clone(), detail));
@@ -142,7 +144,7 @@ fn resources(path: &str, resources: &Value) -> Vec<FieldError> {
         }
     }
     for (name, request) in resources["requests"].as_object().into_iter().flatten() {
-        let amount = super::quantity::amount;
+        let amount = quantity::amount;
         let limit = amount(&resources["limits"][name]);
         if let (Some(limit), Some(wanted)) = (limit, amount(request))
             && wanted > limit
@@ -179,8 +181,4 @@ pub(super) fn one_of(
 ) -> Option<FieldError> {
     let text = value.as_str().filter(|text| !text.is_empty())?;
     (!supported.contains(&text)).then(|| FieldError::not_supported(path, text, supported))
-}
-
-fn each(list: &Value) -> impl Iterator<Item = &Value> {
-    list.as_array().into_iter().flatten()
 }

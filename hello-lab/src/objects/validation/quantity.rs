@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::each;
+
 /// What the API server says of a text that is none (`ErrFormatWrong`).
 pub const WRONG_FORMAT: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
@@ -51,7 +53,7 @@ pub fn amount(quantity: &Value) -> Option<f64> {
 #[must_use]
 pub fn first_wrong(path: &str, spec: &Value) -> Option<String> {
     for list in ["initContainers", "containers"] {
-        for (index, container) in spec[list].as_array().into_iter().flatten().enumerate() {
+        for (index, container) in each(&spec[list]).enumerate() {
             for part in ["limits", "requests"] {
                 let quantities = container["resources"][part].as_object();
                 for (name, quantity) in quantities.into_iter().flatten() {
