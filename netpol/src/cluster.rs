@@ -5,7 +5,6 @@ use std::fmt;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::names::NamespacedName;
 use crate::policy::Policy;
@@ -21,6 +20,38 @@ pub struct Cluster {
     namespaces: BTreeMap<String, Labels>,
     pods: Vec<Pod>,
     policies: Vec<Policy>,
+    foreign: Vec<ForeignPolicy>,
+}
+
+/// A policy of another kind than NetworkPolicy: what it does to the connections of the pods that it may
+/// be about is not known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ForeignPolicy {
+    /// `KIND.GROUP`.
+    pub kind: String,
+    /// The namespace whose pods alone it may be about; `None` for the whole cluster.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl ForeignPolicy {
+    /// Whether it may be about `pod`.
+    #[must_use]
+    pub fn may_select(&self, pod: &Pod) -> bool {
+        self.namespace.as_ref().is_none_or(|namespace| *namespace == pod.namespace)
+    }
+}
+
+/// `KIND NAMESPACE/NAME`.
+impl fmt::Display for ForeignPolicy {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind.split('.').next().unwrap_or_default();
+        match &self.namespace {
+            Some(namespace) => write!(out, "{kind} {namespace}/{}", self.name),
+            None => write!(out, "{kind} {}", self.name),
+        }
+    }
 }
 
 /// A pod, as far as policies see it.
@@ -32,43 +63,28 @@ pub struct Pod {
     pub name: String,
     /// What it is a pod of; itself, if nothing owns it.
     pub workload: Workload,
+    /// What the inputs name as its owner, where `workload` is only told by that one's name: the hashed
+    /// ReplicaSet of a Deployment that is not there.
+    pub owner: Option<Workload>,
     /// Its labels.
     pub labels: Labels,
     /// Its addresses; none for a pod that is only written down in a manifest.
     pub addresses: Vec<IpAddr>,
     /// The ports that its containers declare with a name.
     pub named_ports: Vec<NamedPort>,
+    /// All the ports that its containers declare; it may serve others.
+    pub ports: Vec<(Protocol, u16)>,
     /// Whether it uses its node's network, where policies are undefined (rule 19).
     pub host_network: bool,
 }
 
-/// What makes pods: the kind and name of a Deployment and the like, or a Pod.
+/// What makes pods: the kind and name of a Deployment and the like, or a Pod ([`crate::owners`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Workload {
     /// The kind.
     pub kind: String,
     /// The name.
     pub name: String,
-}
-
-impl Workload {
-    /// The workload of an object: that which controls it, or itself. A Node that mirrors a static
-    /// pod does not count.
-    #[must_use]
-    pub fn of(kind: &str, metadata: &ObjectMeta) -> Self {
-        let owners = metadata.owner_references.as_deref().unwrap_or_default();
-        let owners =
-            || owners.iter().filter(|owner| owner.kind != "Node" && !owner.name.is_empty());
-        let controller = owners().find(|owner| owner.controller == Some(true));
-        let owner = controller.or_else(|| owners().next()).map(|owner| Self {
-            kind: if owner.kind.is_empty() { kind } else { &owner.kind }.to_owned(),
-            name: owner.name.clone(),
-        });
-        owner.unwrap_or_else(|| Self {
-            kind: kind.to_owned(),
-            name: metadata.name.clone().unwrap_or_default(),
-        })
-    }
 }
 
 /// A container port that has a name.
@@ -102,6 +118,28 @@ impl Cluster {
         self.policies.push(policy);
     }
 
+    /// Adds a policy of a kind that is not modelled.
+    pub fn add_foreign(&mut self, policy: ForeignPolicy) {
+        self.foreign.push(policy);
+    }
+
+    /// Keeps only those policies of kinds that are not modelled for which `keep` says so.
+    pub fn retain_foreign(&mut self, keep: impl FnMut(&ForeignPolicy) -> bool) {
+        self.foreign.retain(keep);
+    }
+
+    /// Every policy of a kind that is not modelled.
+    #[must_use]
+    pub fn foreign(&self) -> &[ForeignPolicy] {
+        &self.foreign
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.namespaces.is_empty() && self.policies.is_empty() && self.foreign.is_empty()
+    }
+
     /// The labels of a namespace; an unknown one has none.
     #[must_use]
     pub fn namespace_labels(&self, name: &str) -> Option<&Labels> {
@@ -112,6 +150,20 @@ impl Cluster {
     #[must_use]
     pub fn pods(&self) -> &[Pod] {
         &self.pods
+    }
+
+    /// Keeps only the pods for which `keep` says so.
+    pub fn retain_pods(&mut self, keep: impl FnMut(&Pod) -> bool) {
+        self.pods.retain(keep);
+    }
+
+    /// Takes pods for what the inputs say that they are of, and not for what names tell.
+    pub fn by_named_owners(&mut self) {
+        for pod in &mut self.pods {
+            if let Some(owner) = pod.owner.take() {
+                pod.workload = owner;
+            }
+        }
     }
 
     /// Every pod, to learn its addresses.
@@ -172,12 +224,20 @@ impl Pod {
         Some(Self {
             namespace,
             name,
-            workload: Workload::of("Pod", &pod.metadata),
+            workload: Workload::of_pod(&pod.metadata),
+            owner: None,
             labels: pod.metadata.labels.clone().unwrap_or_default(),
             addresses: addresses.collect(),
             named_ports: spec.map(named_ports).unwrap_or_default(),
+            ports: spec.map(ports).unwrap_or_default(),
             host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
         })
+    }
+
+    /// The same pod, were it on a network of its own (rule 19).
+    #[must_use]
+    pub fn on_its_own_network(&self) -> Self {
+        Self { host_network: false, ..self.clone() }
     }
 
     /// The numbers of the ports with this name and protocol.
@@ -193,9 +253,24 @@ impl fmt::Display for Pod {
     }
 }
 
-/// The named ports of a pod's containers and of its sidecars (init containers that keep running).
+/// The named ports of a pod's containers and of its sidecars.
 #[must_use]
 pub fn named_ports(spec: &core::PodSpec) -> Vec<NamedPort> {
+    container_ports(spec)
+        .filter_map(|(protocol, port, name)| {
+            Some(NamedPort { name: name?.to_owned(), protocol, port })
+        })
+        .collect()
+}
+
+/// Every port that a pod's containers and its sidecars declare.
+#[must_use]
+pub fn ports(spec: &core::PodSpec) -> Vec<(Protocol, u16)> {
+    container_ports(spec).map(|(protocol, port, _)| (protocol, port)).collect()
+}
+
+/// The ports of containers and of sidecars (init containers that keep running), with their names.
+fn container_ports(spec: &core::PodSpec) -> impl Iterator<Item = (Protocol, u16, Option<&str>)> {
     let sidecars = spec
         .init_containers
         .iter()
@@ -206,13 +281,9 @@ pub fn named_ports(spec: &core::PodSpec) -> Vec<NamedPort> {
         .chain(sidecars)
         .flat_map(|container| container.ports.iter().flatten())
         .filter_map(|port| {
-            Some(NamedPort {
-                name: port.name.clone()?,
-                protocol: Protocol::from_api(port.protocol.as_deref())?,
-                port: u16::try_from(port.container_port).ok()?,
-            })
+            let protocol = Protocol::from_api(port.protocol.as_deref())?;
+            Some((protocol, u16::try_from(port.container_port).ok()?, port.name.as_deref()))
         })
-        .collect()
 }
 
 #[cfg(test)]
@@ -264,27 +335,5 @@ mod tests {
         assert_eq!(pod.ports_named("dns", Protocol::Udp).collect::<Vec<_>>(), [53]);
         assert_eq!(pod.ports_named("dns", Protocol::Tcp).count(), 0);
         assert_eq!(pod.addresses.len(), 2);
-    }
-
-    #[test]
-    fn a_workload_is_named_after_its_controller_or_its_first_owner() {
-        let owner = |kind: &str, name: &str, controller: bool| {
-            json!({
-                "apiVersion": "v1", "kind": kind, "name": name, "uid": "u",
-                "controller": controller,
-            })
-        };
-        let workload = |owners: serde_json::Value| {
-            let metadata = json!({"name": "own", "ownerReferences": owners});
-            let workload = Workload::of("Pod", &serde_json::from_value(metadata).unwrap());
-            format!("{}/{}", workload.kind, workload.name)
-        };
-        let (one, two) = (owner("A", "one", false), owner("B", "two", true));
-        assert_eq!(workload(json!([one, two])), "B/two");
-        assert_eq!(workload(json!([two, one])), "B/two");
-        assert_eq!(workload(json!([one, owner("B", "two", false)])), "A/one");
-        assert_eq!(workload(json!([owner("", "nobody", false)])), "Pod/nobody");
-        assert_eq!(workload(json!([owner("Node", "n", true)])), "Pod/own");
-        assert_eq!(workload(json!([owner("A", "", true)])), "Pod/own");
     }
 }

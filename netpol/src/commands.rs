@@ -24,7 +24,7 @@ mod sources;
 mod why;
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -32,7 +32,8 @@ use netpol::read::Finding;
 
 /// What Kubernetes NetworkPolicies mean, checked and enforced with no cluster.
 ///
-/// Exit codes: 0 as asked; 1 the answer is not the one expected, or it could not be done; 2 bad input.
+/// Exit codes: 0 as asked; 1 the answer is not the one expected, or it could not be done; 2 bad input;
+/// 3 the answer cannot be known from what there is.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
@@ -61,6 +62,8 @@ enum Failure {
     BadArgument(anyhow::Error),
     /// Exit code 1.
     Failed(anyhow::Error),
+    /// Exit code 3.
+    Unknown(anyhow::Error),
 }
 
 impl Cli {
@@ -74,10 +77,7 @@ impl Cli {
             Command::Apply(apply) => apply.run(),
             Command::Delete(delete) => delete.run(),
             Command::Get(get) => get.run(),
-            Command::Completions(completions) => {
-                completions.run();
-                Ok(())
-            }
+            Command::Completions(completions) => completions.run(),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,
@@ -93,6 +93,10 @@ impl Cli {
                 say_error(&format_args!("{error:#}"));
                 ExitCode::FAILURE
             }
+            Err(Failure::Unknown(error)) => {
+                say_error(&format_args!("{error:#}"));
+                ExitCode::from(3)
+            }
         }
     }
 }
@@ -103,17 +107,28 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
-/// Writes a line; a reader that has gone away has seen enough.
-fn say(line: impl Display) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+/// Writes a line.
+fn say(line: impl Display) -> anyhow::Result<()> {
+    written(writeln!(io::stdout(), "{line}"))
+}
+
+/// What became of an answer: a reader that has gone away has seen enough; an answer that cannot be
+/// written for another reason, as to a full disk, is none.
+fn written(result: io::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("cannot write the answer"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes a line about what does not keep the command from going on.
 fn say_warning(line: &impl Display) {
-    let warning = colour::Colour::Yellow.paint("warning", &std::io::stderr());
+    let warning = colour::Colour::Yellow.paint("warning", &io::stderr());
     say_error(&format_args!("{warning}: {line}"));
 }
 
 fn say_error(line: &impl Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{line}");
 }

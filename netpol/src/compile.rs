@@ -159,6 +159,8 @@ impl PeerSet {
 pub fn compile(cluster: &Cluster, pod: &Pod, nodes: &[IpAddr], behaviour: Behaviour) -> PodFilter {
     let filter = |direction| match Isolation::of(cluster, pod, direction) {
         Isolation::Open => Filter::Open,
+        // What is not understood is denied.
+        Isolation::Unknown(_) => Accepts::default().into_filter(),
         Isolation::Isolated { rules, .. } => {
             let mut accepts = Accepts::default();
             for allowance in rules {
@@ -282,6 +284,7 @@ mod tests {
                 namespace: "x".into(),
                 name: name.into(),
                 workload: Workload::default(),
+                owner: None,
                 labels: labels(&[("pod", name)]),
                 addresses: vec![[10, 0, 0, host].into()],
                 named_ports: vec![NamedPort {
@@ -290,6 +293,7 @@ mod tests {
                     port: 8000 + u16::from(host),
                 }],
                 host_network: false,
+                ports: Vec::new(),
             });
         }
         let object = json!({"metadata": {"name": "p", "namespace": "x"}, "spec": spec});

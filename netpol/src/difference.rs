@@ -1,10 +1,77 @@
 //! What another version of the manifests would change: connections gained and lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::cluster::Pod;
 use crate::connections::Connections;
-use crate::connectivity::{Connectivity, ListedEnd};
-use crate::ranges::{address, cut, number};
+use crate::connectivity::{Answers, Connectivity, ListedEnd, Numbers, difference};
+use crate::ranges::{address, number};
+use crate::read::Manifests;
+
+/// What changes from one version to another.
+#[derive(Clone, Debug, Default)]
+pub struct Difference {
+    /// What surely may pass now, and did not surely before.
+    pub gained: Connectivity,
+    /// What surely may not pass now, and perhaps did before.
+    pub lost: Connectivity,
+    /// What may pass or not now, and was known before.
+    pub unknown: Connectivity,
+}
+
+impl Difference {
+    /// Between `old` and `new`.
+    #[must_use]
+    pub fn between(old: &Answers, new: &Answers) -> Self {
+        let possible = |answers: &Answers| joined(&answers.certain, &answers.unknown);
+        Self {
+            gained: gained(&old.certain, &new.certain),
+            lost: gained(&possible(new), &possible(old)),
+            unknown: gained(&old.unknown, &new.unknown),
+        }
+    }
+
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        [&self.gained, &self.lost, &self.unknown].iter().all(|pairs| pairs.is_empty())
+    }
+}
+
+/// What is in one of the two; of ranges of addresses outside each is kept as it is.
+fn joined(one: &Connectivity, other: &Connectivity) -> Connectivity {
+    let mut joined = one.clone();
+    for (pair, connections) in other {
+        joined.entry(pair.clone()).or_insert_with(Connections::none).extend(connections);
+    }
+    joined
+}
+
+/// Leaves out what cannot be compared when one of the two is a cluster's and the other is written: in the
+/// cluster, namespaces of which the manifests say nothing; in the manifests, workloads that have ended
+/// there. Returns these namespaces.
+pub fn align(old: &mut Manifests, new: &mut Manifests) -> Vec<String> {
+    let (live, written) = match (old.is_live, new.is_live) {
+        (true, false) => (old, new),
+        (false, true) => (new, old),
+        _ => return Vec::new(),
+    };
+    let mut known: BTreeSet<String> =
+        written.cluster.pods().iter().map(|pod| pod.namespace.clone()).collect();
+    known.extend(written.cluster.policies().iter().map(|policy| policy.namespace.clone()));
+    let mut others = BTreeSet::new();
+    live.cluster.retain_pods(|pod| {
+        let is_known = known.contains(&pod.namespace);
+        if !is_known {
+            others.insert(pod.namespace.clone());
+        }
+        is_known
+    });
+    let has_ended =
+        |pod: &Pod| live.finished.contains(&(pod.namespace.clone(), pod.workload.clone()));
+    written.cluster.retain_pods(|pod| !has_ended(pod));
+    others.into_iter().collect()
+}
 
 /// The connections that `new` permits and `old` does not: for what is lost, the other way round.
 #[must_use]
@@ -33,14 +100,11 @@ pub fn gained(old: &Connectivity, new: &Connectivity) -> Connectivity {
     gained
 }
 
-/// A range of addresses as numbers, and what passes.
-type Range = (u128, u128, Connections);
-
 /// Pairs within the cluster, and those with what is outside by the workload that they are of.
 #[derive(Default)]
 struct Cut {
     inside: Connectivity,
-    outside: BTreeMap<Place, Vec<Range>>,
+    outside: BTreeMap<Place, Vec<Numbers>>,
 }
 
 /// A workload, a direction and a family of addresses.
@@ -77,18 +141,6 @@ impl Cut {
         }
         cut
     }
-}
-
-/// What `new` has and `old` has not.
-fn difference(old: &[Range], new: &[Range]) -> Vec<Range> {
-    let at = |ranges: &[Range], number: u128| {
-        let holding = ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&number));
-        holding.map_or_else(Connections::none, |(_, _, connections)| connections.clone())
-    };
-    cut(old.iter().chain(new).map(|(first, last, _)| (*first, *last)), |number| {
-        let more = at(new, number).difference(&at(old, number));
-        (!more.is_none()).then_some(more)
-    })
 }
 
 #[cfg(test)]

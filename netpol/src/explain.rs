@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use crate::cluster::{Cluster, Pod};
+use crate::answer::Answer;
+use crate::cluster::{Cluster, ForeignPolicy, Pod};
 use crate::evaluate::{Connection, Decision, evaluate};
 use crate::isolation::{Allowance, End};
 use crate::policy::{Direction, Namespaces, Peer, Peers, Policy, Port, PortSpec, Ports};
@@ -13,7 +14,7 @@ use crate::selector::{Labels, Selector};
 #[derive(Clone, Debug)]
 pub struct Explanation<'a> {
     /// Whether the connection may be made.
-    pub allowed: bool,
+    pub answer: Answer,
     /// What the source's policies say of it.
     pub egress: Reason<'a>,
     /// What the destination's policies say of it.
@@ -27,14 +28,19 @@ pub enum Reason<'a> {
     Exempt,
     /// This end is an address outside: no policy is about it.
     Outside,
-    /// This end uses its node's network, where policies are undefined (rule 19).
-    HostNetwork,
     /// No policy isolates this end.
     Open,
     /// This rule allows it.
     AllowedBy(Match<'a>),
     /// These policies isolate this end, and none of their rules allows it.
     Denied(Vec<Miss<'a>>),
+    /// These policies, of kinds that are not modelled, may be about this end.
+    Foreign(Vec<&'a ForeignPolicy>),
+    /// These policies select this end, which uses its node's network, where policies are undefined
+    /// (rule 19).
+    HostNetwork(Vec<&'a Policy>),
+    /// The first rule of which it is not known whether it names the other end, and why not.
+    UnknownPeer(Miss<'a>),
 }
 
 /// A rule that allows, and which of its parts.
@@ -72,10 +78,10 @@ pub struct Near {
 #[must_use]
 pub fn explain<'a>(cluster: &'a Cluster, connection: &Connection<'_>) -> Explanation<'a> {
     let verdict = evaluate(cluster, connection);
-    let allowed = verdict.allows();
+    let answer = verdict.answer();
     let reason = |decision, direction| Side { cluster, connection, direction }.reason(decision);
     Explanation {
-        allowed,
+        answer,
         egress: reason(verdict.egress, Direction::Egress),
         ingress: reason(verdict.ingress, Direction::Ingress),
     }
@@ -96,12 +102,17 @@ impl<'a> Side<'a, '_> {
         };
         match (decision, own) {
             (Decision::Exempt, _) => Reason::Exempt,
-            (Decision::Open, End::Pod(pod)) if pod.host_network => Reason::HostNetwork,
             (Decision::Open, End::Pod(_)) => Reason::Open,
             (Decision::Open, _) => Reason::Outside,
             (Decision::AllowedBy(allowance), _) => Reason::AllowedBy(self.matched(allowance)),
             (Decision::Denied(policies), _) => {
-                Reason::Denied(policies.into_iter().map(|policy| self.miss(policy)).collect())
+                let misses = policies.into_iter().map(|policy| self.miss(policy, |_| true));
+                Reason::Denied(misses.collect())
+            }
+            (Decision::Foreign(policies), _) => Reason::Foreign(policies),
+            (Decision::HostNetwork(policies), _) => Reason::HostNetwork(policies),
+            (Decision::UnknownPeer(Allowance { policy, index, .. }), _) => {
+                Reason::UnknownPeer(self.miss(policy, |rule| rule == index))
             }
         }
     }
@@ -125,10 +136,22 @@ impl<'a> Side<'a, '_> {
                 let matching = |(_, peer): &(usize, &Peer)| {
                     peer.matches(self.cluster, &policy.namespace, self.peer())
                 };
+                let field = self.direction.peers_field();
                 let found = peers.iter().enumerate().find(matching);
-                found.map_or_else(String::new, |(number, peer)| {
-                    format!("{path}.{}[{number}]: {}", self.direction.peers_field(), Words(peer))
-                })
+                let is_block = !matches!(found, Some((_, Peer::Pods { .. })));
+                let (place, words) = match found {
+                    Some((number, peer)) => (format!("[{number}]"), Words(peer).to_string()),
+                    None => (String::new(), "its blocks hold every address of IPv4".to_owned()),
+                };
+                let note = match self.peer() {
+                    End::Pod(pod) if is_block => {
+                        format!(
+                            ", which holds {pod}; whether a block names pods differs between engines"
+                        )
+                    }
+                    _ => String::new(),
+                };
+                format!("{path}.{field}{place}: {words}{note}")
             }
         };
         let port = match &rule.ports {
@@ -144,9 +167,10 @@ impl<'a> Side<'a, '_> {
         Match { policy, rule: path, peer, port }
     }
 
-    /// The rule of `policy` with the fewest obstacles; the first of these.
-    fn miss(&self, policy: &'a Policy) -> Miss<'a> {
+    /// The rule of `policy` with the fewest obstacles, of those whose place `counts`; the first of these.
+    fn miss(&self, policy: &'a Policy, counts: impl Fn(usize) -> bool) -> Miss<'a> {
         let rules = policy.rules(self.direction).unwrap_or_default().iter().enumerate();
+        let rules = rules.filter(|(index, _)| counts(*index));
         let candidates = rules.flat_map(|(index, rule)| {
             let path = self.path(index);
             let ports = match &rule.ports {
@@ -186,7 +210,15 @@ impl<'a> Side<'a, '_> {
                 obstacles.push(format!("{} names pods, and {address} is none", Words(peer)));
             }
             (Peer::Pods { .. }, End::Pod(pod)) if pod.host_network => {
-                obstacles.push(format!("{pod} uses its node's network: no selector names it"));
+                let ordinary = pod.on_its_own_network();
+                let matches = peer.names(self.cluster, &policy.namespace, End::Pod(&ordinary));
+                obstacles.push(match matches {
+                    Answer::No => format!("{pod} uses its node's network, and has not these labels either"),
+                    _ => format!(
+                        "{pod} has these labels and uses its node's network: whether a selector names \
+                         it is undefined"
+                    ),
+                });
             }
             (Peer::Pods { namespaces, pods }, End::Pod(pod)) => {
                 match namespaces {

@@ -22,8 +22,10 @@
 //! 16. A rule for SCTP only still isolates TCP.
 //! 17. `ipBlock` minus `except`; another rule may allow again what `except` took out.
 //! 18. `ipBlock` matches a pod's address too, as Kubernetes' end-to-end tests do.
-//! 19. Pods on the host's network: undefined. Here no policy isolates them and no selector
-//!     matches them, which the documentation calls the most common way.
+//! 19. Pods on the host's network: undefined. Either policies take them as any other pod, or no policy
+//!     isolates them and no selector names them, which the documentation calls the most common
+//!     way. Here it is the second; where the first has another answer, that is not known
+//!     ([`crate::evaluate`], [`crate::connectivity`]).
 //! 20. A pod always reaches itself ("a Pod cannot block access to itself"), also through its own
 //!     Service, as with Cilium (<https://github.com/cilium/cilium/pull/15709>).
 //! 21. A node and its own pods always reach each other.
@@ -35,11 +37,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::cluster::{Cluster, Pod, PodsByNamespace};
+use crate::answer::Answer;
+use crate::cluster::{Cluster, ForeignPolicy, Pod, PodsByNamespace};
 use crate::connections::Connections;
 use crate::policy::{Direction, Namespaces, Peer, Peers, Policy, Port, PortSpec, Ports, Rule};
 use crate::port::{PortRange, Protocol};
-use crate::ranges::block_ranges;
+use crate::ranges::{Addresses, block_ranges};
 
 /// What the policies of a cluster mean for one pod and one direction.
 #[derive(Clone, Debug)]
@@ -53,6 +56,8 @@ pub enum Isolation<'a> {
         /// All their rules; with none, nothing is allowed.
         rules: Vec<Allowance<'a>>,
     },
+    /// These policies, of kinds that are not modelled, may be about the pod: what is allowed is not known.
+    Unknown(Vec<&'a ForeignPolicy>),
 }
 
 /// One rule of an isolating policy.
@@ -84,6 +89,10 @@ impl<'a> Isolation<'a> {
         if pod.host_network {
             return Self::Open;
         }
+        let foreign = || cluster.foreign().iter().filter(|policy| policy.may_select(pod));
+        if foreign().next().is_some() {
+            return Self::Unknown(foreign().collect());
+        }
         let mut policies = Vec::new();
         let mut rules = Vec::new();
         for policy in cluster.policies() {
@@ -108,15 +117,26 @@ impl Policy {
 }
 
 impl Allowance<'_> {
-    /// Whether the rule names `end` (rules 7, 9, 17 and 18).
+    /// Whether the rule names `end` (rules 7, 9 and 17 to 19).
     #[must_use]
-    pub fn names(&self, cluster: &Cluster, end: End<'_>) -> bool {
-        match &self.rule.peers {
-            Peers::Everyone => true,
-            Peers::Any(peers) => {
-                peers.iter().any(|peer| peer.matches(cluster, &self.policy.namespace, end))
-            }
+    pub fn names(&self, cluster: &Cluster, end: End<'_>) -> Answer {
+        let Peers::Any(peers) = &self.rule.peers else { return Answer::Yes };
+        let namespace = &self.policy.namespace;
+        let answers = peers.iter().map(|peer| peer.names(cluster, namespace, end));
+        match answers.max().unwrap_or(Answer::No) {
+            Answer::Unknown if is_addressless(end) && self.holds_every_pod() => Answer::Yes,
+            answer => answer,
         }
+    }
+
+    /// Whether its blocks together hold every address of IPv4 that a pod can have.
+    fn holds_every_pod(&self) -> bool {
+        let mut held = Addresses::default();
+        for Block { cidr, except } in self.blocks().filter(|block| block.cidr.network().is_ipv4()) {
+            held.add_block(cidr, except);
+        }
+        // A rule without a block of its own holds none, whatever no pod can have.
+        !held.is_empty() && held.holds_all_ipv4_hosts()
     }
 
     /// The addresses of `pod` that the rule names: all, if it does so by labels; of a block those that
@@ -252,19 +272,27 @@ impl Namespaces {
 }
 
 impl Peer {
-    /// Whether this peer, of a policy in `namespace`, is `end`.
+    /// Whether this peer, of a policy in `namespace`, is surely `end`.
     #[must_use]
     pub fn matches(&self, cluster: &Cluster, namespace: &str, end: End<'_>) -> bool {
+        self.names(cluster, namespace, end) == Answer::Yes
+    }
+
+    /// Whether this peer, of a policy in `namespace`, is `end`.
+    #[must_use]
+    pub fn names(&self, cluster: &Cluster, namespace: &str, end: End<'_>) -> Answer {
         match (self, end) {
-            (_, End::Node) | (Self::Pods { .. }, End::Address(_)) => false,
-            (Self::Block { .. }, End::Address(address)) => self.contains(address),
+            (_, End::Node) | (Self::Pods { .. }, End::Address(_)) => Answer::No,
+            (Self::Block { .. }, End::Address(address)) => self.contains(address).into(),
+            (Self::Block { .. }, End::Pod(pod)) if pod.addresses.is_empty() => Answer::Unknown,
             (Self::Block { .. }, End::Pod(pod)) => {
-                pod.addresses.iter().any(|address| self.contains(*address))
+                pod.addresses.iter().any(|address| self.contains(*address)).into()
             }
             (Self::Pods { namespaces, pods }, End::Pod(pod)) => {
-                !pod.host_network
+                let matches = !pod.host_network
                     && namespaces.include(cluster, namespace, &pod.namespace)
-                    && pods.matches(&pod.labels)
+                    && pods.matches(&pod.labels);
+                matches.into()
             }
         }
     }
@@ -278,4 +306,9 @@ impl Peer {
             Self::Pods { .. } => false,
         }
     }
+}
+
+/// Whether `end` is a pod whose addresses are not known.
+fn is_addressless(end: End<'_>) -> bool {
+    matches!(end, End::Pod(pod) if pod.addresses.is_empty())
 }

@@ -12,10 +12,12 @@
 //! - [`validate`]: the API server's rules for a NetworkPolicy; [`names`]: for names and labels.
 //! - [`field_error`]: what is wrong with one field, in the API server's words.
 //! - [`selector`], [`port`], [`policy`]: a valid policy with the API's defaults applied.
-//! - [`cluster`]: namespaces, pods and policies together.
+//! - [`cluster`]: namespaces, pods and policies together; [`owners`]: whose pods they are.
 //! - [`isolation`]: the one place that says what policies mean for a pod.
+//! - [`answer`]: yes, no, or not known.
 //! - [`evaluate`]: may this connection be made, and which rule decided?
 //! - [`explain`]: why not, or by which part of which rule.
+//! - [`ends`]: the ends of a connection as people name them.
 //! - [`connections`], [`connectivity`]: who may reach whom: every permitted pair;
 //!   [`difference`]: what changes between two versions.
 //! - [`lint`]: what is valid and probably not meant.
@@ -26,11 +28,13 @@
 //! The numbers of the rules that tests and comments cite are those of the list in
 //! [`isolation`].
 
+pub mod answer;
 pub mod cluster;
 pub mod compile;
 pub mod connections;
 pub mod connectivity;
 pub mod difference;
+pub mod ends;
 pub mod enforce;
 pub mod evaluate;
 pub mod explain;
@@ -39,6 +43,7 @@ pub mod isolation;
 pub mod lint;
 pub mod names;
 pub mod nftables;
+pub mod owners;
 pub mod policy;
 pub mod port;
 pub mod ranges;

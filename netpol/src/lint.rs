@@ -6,12 +6,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::cluster::{Cluster, Pod};
+use crate::answer::Answer;
+use crate::cluster::{Cluster, ForeignPolicy, Pod};
 use crate::connectivity::{ListedEnd, each_pair};
 use crate::isolation::{Allowance, End, Isolation};
 use crate::policy::{Direction, Namespaces, Peer, Peers, Policy, PortSpec, Ports};
 use crate::port::Protocol;
-use crate::read::{Finding, Manifests, WrittenPolicy};
+use crate::read::{Finding, Manifests, Place, WrittenPolicy};
 use crate::selector::Selector;
 
 /// The port of DNS (RFC 1035).
@@ -21,11 +22,11 @@ const DNS: u16 = 53;
 #[must_use]
 pub fn warnings(manifests: &Manifests) -> Vec<Finding> {
     let cluster = &manifests.cluster;
+    let mut warnings = foreign(manifests);
     if cluster.pods().is_empty() {
-        return Vec::new();
+        return warnings;
     }
     let unreached = unreached(cluster);
-    let mut warnings = Vec::new();
     for (policy, written) in cluster.policies().iter().zip(&manifests.written) {
         let mut lint = Lint { cluster, policy, written, warnings: &mut warnings };
         let selected: Vec<&Pod> = cluster.pods().iter().filter(|pod| policy.selects(pod)).collect();
@@ -41,6 +42,20 @@ pub fn warnings(manifests: &Manifests) -> Vec<Finding> {
     warnings
 }
 
+/// Policies of kinds that are not modelled.
+fn foreign(manifests: &Manifests) -> Vec<Finding> {
+    let policies = manifests.cluster.foreign().iter().zip(&manifests.foreign);
+    let finding = |(policy, place): (&ForeignPolicy, &Place)| Finding {
+        file: place.file.clone(),
+        line: place.line,
+        message: format!(
+            "kind: {} is not modelled: whether what {policy} may be about is allowed is not known",
+            policy.kind
+        ),
+    };
+    policies.map(finding).collect()
+}
+
 /// The workloads that something isolates and that nobody, in the cluster or outside, reaches.
 fn unreached(cluster: &Cluster) -> BTreeSet<ListedEnd> {
     let isolated = |pod: &&Pod| {
@@ -49,7 +64,7 @@ fn unreached(cluster: &Cluster) -> BTreeSet<ListedEnd> {
     let mut unreached: BTreeSet<ListedEnd> =
         cluster.pods().iter().filter(isolated).map(ListedEnd::of).collect();
     if !unreached.is_empty() {
-        each_pair(cluster, |_, destination, _| {
+        each_pair(cluster, |_, destination, _, _| {
             unreached.remove(destination);
         });
     }
@@ -99,7 +114,8 @@ impl Lint<'_> {
                 let (any, whose) = match direction {
                     Direction::Ingress => (selected.iter().any(|pod| has(pod)), "selected"),
                     Direction::Egress => {
-                        let named = |pod: &&Pod| rule.names(self.cluster, End::Pod(pod));
+                        let named =
+                            |pod: &&Pod| rule.names(self.cluster, End::Pod(pod)) == Answer::Yes;
                         (self.cluster.pods().iter().filter(named).any(has), "named")
                     }
                 };
@@ -145,7 +161,7 @@ impl Lint<'_> {
             return;
         }
         let cut = |pod: &&&Pod| match Isolation::of(self.cluster, pod, Direction::Egress) {
-            Isolation::Open => false,
+            Isolation::Open | Isolation::Unknown(_) => false,
             Isolation::Isolated { rules, .. } => {
                 let allows = |rule: &Allowance<'_>, to: Option<&Pod>| {
                     rule.connections(to).contains(Protocol::Udp, DNS)
@@ -153,7 +169,8 @@ impl Lint<'_> {
                 let named = |rule: &Allowance<'_>| {
                     // Its port may be one that only a pod has a name for.
                     self.cluster.pods().iter().any(|pod| {
-                        rule.names(self.cluster, End::Pod(pod)) && allows(rule, Some(pod))
+                        rule.names(self.cluster, End::Pod(pod)) == Answer::Yes
+                            && allows(rule, Some(pod))
                     })
                 };
                 !rules.iter().any(|rule| allows(rule, None) || named(rule))

@@ -38,6 +38,20 @@ impl Addresses {
         self.v6.0.extend(other.v6.0);
     }
 
+    /// Whether every address of IPv4 that a host can have is among these: all but those of "this network",
+    /// loopback, link-local and multicast addresses and what is reserved (RFC 6890).
+    pub(crate) fn holds_all_ipv4_hosts(mut self) -> bool {
+        const NO_HOSTS: [(u32, u32); 4] = [
+            (0x0000_0000, 0x00ff_ffff),
+            (0x7f00_0000, 0x7fff_ffff),
+            (0xa9fe_0000, 0xa9fe_ffff),
+            (0xe000_0000, 0xffff_ffff),
+        ];
+        self.v4.0.extend(NO_HOSTS.map(|(low, high)| (u128::from(low), u128::from(high))));
+        self.v4.normalise();
+        self.v4.0 == [(0, u128::from(u32::MAX))]
+    }
+
     /// Merges what overlaps or touches, and sorts. Call it once everything is added.
     pub fn normalise(&mut self) {
         self.v4.normalise();

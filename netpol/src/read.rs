@@ -2,6 +2,8 @@
 
 pub mod document;
 mod files;
+mod inventory;
+mod kinds;
 mod reader;
 mod scalar;
 pub mod strict;
@@ -9,7 +11,7 @@ pub mod strict;
 mod tests;
 mod tracked;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Read;
@@ -19,7 +21,7 @@ use k8s_openapi::api::networking;
 
 use self::document::Document;
 use self::reader::Reader;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ForeignPolicy, Workload};
 use crate::names;
 
 /// What is wrong, and where.
@@ -35,10 +37,8 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(out, "{}:{line}: {}", self.file, self.message),
-            None => write!(out, "{}: {}", self.file, self.message),
-        }
+        let Self { file, line, message } = self;
+        write!(out, "{}: {message}", Place { file: file.clone(), line: *line })
     }
 }
 
@@ -86,10 +86,61 @@ pub struct Manifests {
     pub policies: Vec<networking::v1::NetworkPolicy>,
     /// Where each of them is written.
     pub written: Vec<WrittenPolicy>,
+    /// Where each policy of a kind that is not modelled is written, in the order of those of the cluster.
+    pub foreign: Vec<Place>,
     /// Objects of kinds that say nothing about policies, by kind.
     pub skipped: BTreeMap<String, usize>,
     /// What the API server would refuse, although what it means is clear.
     pub refusals: Vec<Finding>,
+    /// Whether this is what a cluster holds, and not what somebody has written: its pods have a `uid`.
+    pub is_live: bool,
+    /// Workloads, with their namespace, whose pods have all finished: they connect no more (rule 24).
+    pub finished: BTreeSet<(String, Workload)>,
+}
+
+impl Manifests {
+    /// Leaves out policies of kinds that are not modelled: those of `kinds`, each `KIND` or `KIND.GROUP`, or
+    /// all if it is empty. Returns how many, by kind.
+    pub fn ignore_kinds(&mut self, kinds: &[String]) -> BTreeMap<String, usize> {
+        let mut ignored = BTreeMap::new();
+        let is_kept = |policy: &ForeignPolicy| !kinds.is_empty() && !policy.is_of(kinds);
+        let mut kept = self.cluster.foreign().iter().map(is_kept).collect::<Vec<_>>().into_iter();
+        self.foreign.retain(|_| kept.next().unwrap_or(true));
+        self.cluster.retain_foreign(|policy| {
+            let keep = is_kept(policy);
+            if !keep {
+                *ignored.entry(policy.kind.clone()).or_default() += 1;
+            }
+            keep
+        });
+        ignored
+    }
+
+    /// Whether nothing was read that is of Kubernetes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let skipped = self.skipped.keys().all(|kind| kind == reader::NO_OBJECT);
+        skipped && self.cluster.is_empty() && self.finished.is_empty()
+    }
+}
+
+/// Where something is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as it was named; `-` for standard input.
+    pub file: String,
+    /// The line in it, where one is known.
+    pub line: Option<u64>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = if self.file == "-" { "standard input" } else { &self.file };
+        match self.line {
+            Some(line) => write!(out, "{file}:{line}"),
+            None => out.write_str(file),
+        }
+    }
 }
 
 /// Where a policy is written.
@@ -99,7 +150,21 @@ pub struct WrittenPolicy {
     document: Document,
 }
 
+/// How inputs are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Of several objects of one kind, namespace and name the last counts, as with
+    /// `kubectl apply -f FOLDER`; else a second one is a finding.
+    pub last_wins: bool,
+}
+
 impl WrittenPolicy {
+    /// Where the field at `path` of the policy is written.
+    #[must_use]
+    pub fn place(&self, path: &str) -> Place {
+        Place { file: self.file.clone(), line: self.document.line(path) }
+    }
+
     /// A finding about the field at `path` of the policy.
     #[must_use]
     pub fn finding(&self, path: &str, message: String) -> Finding {
@@ -113,13 +178,17 @@ impl WrittenPolicy {
 /// Every finding is reported; with one there is no result, so that nothing is decided on a part.
 /// What the API server would refuse and yet is clear is in the result.
 pub fn manifests(inputs: &[Input], stdin: impl Read) -> Result<Manifests, Vec<Finding>> {
-    let (manifests, findings) = manifests_and_findings(inputs, stdin);
+    let (manifests, findings) = manifests_and_findings(inputs, stdin, Options::default());
     if findings.is_empty() { Ok(manifests) } else { Err([findings, manifests.refusals].concat()) }
 }
 
 /// The same, for who goes on with what can be read: also what was found in the rest.
-pub fn manifests_and_findings(inputs: &[Input], stdin: impl Read) -> (Manifests, Vec<Finding>) {
-    let mut reader = Reader::default();
+pub fn manifests_and_findings(
+    inputs: &[Input],
+    stdin: impl Read,
+    options: Options,
+) -> (Manifests, Vec<Finding>) {
+    let mut reader = Reader::new(options);
     let mut stdin = Some(stdin);
     for Input { path, namespace } in inputs {
         reader.namespace.clone_from(namespace);
@@ -132,7 +201,7 @@ pub fn manifests_and_findings(inputs: &[Input], stdin: impl Read) -> (Manifests,
             reader.path(path);
         }
     }
-    (reader.manifests, reader.findings)
+    reader.finish()
 }
 
 /// The same, for who hands them to an API: with a refusal too there is no result.

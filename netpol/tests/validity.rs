@@ -33,7 +33,10 @@ impl Entry {
     fn findings(&self) -> Vec<String> {
         let result = valid_manifests(&[Input::new("-")], self.text().as_bytes());
         let findings = result.err().unwrap_or_default();
-        findings.iter().map(|finding| finding.to_string().replacen("-:", "", 1)).collect()
+        findings
+            .iter()
+            .map(|finding| finding.to_string().replacen("standard input:", "", 1))
+            .collect()
     }
 }
 

@@ -6,7 +6,7 @@ use netpol::lint::warnings;
 use netpol::read::{Finding, Manifests};
 use serde_json::{Value, json};
 
-use super::sources::{Namespace, Paths};
+use super::sources::{Choice, Paths};
 use super::{Failure, say, say_error};
 
 /// Check manifests as an API server with strict validation does, and for what is hardly meant
@@ -22,7 +22,7 @@ pub(super) struct Check {
     paths: Paths,
 
     #[command(flatten)]
-    default: Namespace,
+    choice: Choice,
 
     /// The form of the findings
     #[arg(long, value_enum, default_value_t)]
@@ -55,23 +55,32 @@ enum FailOn {
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let (manifests, findings) = self.paths.read(&self.default);
+        let what = self.paths.to_string();
+        let (manifests, findings) = self.paths.read(&self.choice);
         // On a part nothing can be said of what selects whom.
         let warnings = if findings.is_empty() { warnings(&manifests) } else { Vec::new() };
         let errors = [findings, manifests.refusals.clone()].concat();
+        if errors.is_empty() && manifests.is_empty() {
+            return Err(Failure::BadArgument(anyhow!(
+                "{what}: no object of Kubernetes at all: there is nothing to check"
+            )));
+        }
         match self.format {
             Format::Text => {
                 errors.iter().for_each(say_error);
                 for Finding { file, line, message } in &warnings {
                     let line = line.map(|line| format!("{line}: ")).unwrap_or_default();
-                    say_error(&format_args!("{file}:{line}warning: {message}"));
+                    say_error(&format_args!(
+                        "{}:{line}warning: {message}",
+                        if file == "-" { "standard input" } else { file }
+                    ));
                 }
                 if errors.is_empty() {
-                    summarise(&manifests, warnings.len());
+                    summarise(&manifests, warnings.len())?;
                 }
             }
-            Format::Json => say(format_args!("{:#}", json(&errors, &warnings))),
-            Format::Sarif => say(format_args!("{:#}", sarif(&errors, &warnings))),
+            Format::Json => say(format_args!("{:#}", json(&errors, &warnings)))?,
+            Format::Sarif => say(format_args!("{:#}", sarif(&errors, &warnings)))?,
         }
         if !errors.is_empty() {
             return Err(Failure::BadInput(Vec::new()));
@@ -84,7 +93,7 @@ impl Check {
 }
 
 /// One line of what was read, and one of what was not.
-fn summarise(manifests: &Manifests, warnings: usize) {
+fn summarise(manifests: &Manifests, warnings: usize) -> anyhow::Result<()> {
     let cluster = &manifests.cluster;
     let (policies, pods) = (cluster.policies().len(), cluster.pods().len());
     let findings = match warnings {
@@ -96,11 +105,12 @@ fn summarise(manifests: &Manifests, warnings: usize) {
         1 => "1 policy".to_owned(),
         more => format!("{more} policies"),
     };
-    say(format_args!("{findings} in {policies}, {pods} pods and workloads"));
+    say(format_args!("{findings} in {policies}, {pods} pods and workloads"))?;
     if !manifests.skipped.is_empty() {
         let kinds = manifests.skipped.iter().map(|(kind, count)| format!("{count} {kind}"));
-        say(format_args!("not looked at: {}", kinds.collect::<Vec<_>>().join(", ")));
+        say(format_args!("not looked at: {}", kinds.collect::<Vec<_>>().join(", ")))?;
     }
+    Ok(())
 }
 
 fn all<'a>(

@@ -3,7 +3,7 @@
 use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
 
-use super::Cli;
+use super::{Cli, Failure, say};
 
 /// Print what a shell needs to complete netpol's command lines
 ///
@@ -15,9 +15,9 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(&self) {
+    pub(super) fn run(&self) -> Result<(), Failure> {
         let mut script = Vec::new();
         generate(self.shell, &mut Cli::command(), "netpol", &mut script);
-        super::say(String::from_utf8_lossy(&script).trim_end());
+        Ok(say(String::from_utf8_lossy(&script).trim_end())?)
     }
 }

@@ -1,20 +1,28 @@
 //! `netpol diff`.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
-use netpol::connectivity::{Connectivity, connectivity};
-use netpol::difference::gained;
+use netpol::cluster::Cluster;
+use netpol::connections::Connections;
+use netpol::connectivity::{Certainty, ListedEnd, answers};
+use netpol::difference::{Difference, align};
 
 use super::colour::Colour;
+use super::formats::arrow;
 use super::sources::How;
-use super::{Failure, say};
+use super::{Failure, say, say_error};
 
 /// Show the connections that another version of the manifests permits, or no longer permits
 ///
-/// A line begins with + for what is gained and with - for what is lost. Exits 1 if something is
-/// gained, so that a change that opens more than before stops a pipeline.
+/// A line begins with + for what is gained, - for what is lost, ~ for a pair whose ports change, and
+/// ? for what is not known any more. Exits 1 if something is gained, so that a change that opens more
+/// than before stops a pipeline, and 3 if something may be gained and it is not known.
+///
+/// One of the two may be what a cluster holds (`kubectl get namespaces,networkpolicies,pods -A -o yaml`):
+/// then the answer is how the cluster has drifted, in the namespaces that the manifests speak of.
 ///
 /// Example: netpol diff old/ new/
 #[derive(Debug, Args)]
@@ -48,35 +56,107 @@ enum FailOn {
 
 impl Diff {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let old = connectivity(&self.how.read(self.old.into())?.cluster);
-        let new = connectivity(&self.how.read(self.new.into())?.cluster);
-        let (gained, lost) = (gained(&old, &new), gained(&new, &old));
-        let mut lines: Vec<_> = lines("+", &gained).chain(lines("-", &lost)).collect();
-        // By pair, so that what changes for one stands together.
-        lines.sort_by(|(_, one), (_, other)| one.cmp(other));
-        for (sign, line) in &lines {
-            let colour = if *sign == "+" { Colour::Green } else { Colour::Red };
-            say(colour.paint(format_args!("{sign} {line}"), &std::io::stdout()));
+        let mut old = self.how.read_workloads(self.old.into())?;
+        let mut new = self.how.read_workloads(self.new.into())?;
+        let left_out = align(&mut old, &mut new);
+        let difference = Difference::between(&answers(&old.cluster), &answers(&new.cluster));
+        for (sign, line) in lines(&difference) {
+            let colour = match sign {
+                '+' => Colour::Green,
+                '-' => Colour::Red,
+                _ => Colour::Yellow,
+            };
+            say(colour.paint(format_args!("{sign} {line}"), &std::io::stdout()))?;
         }
+        if !left_out.is_empty() {
+            say_error(&format_args!(
+                "not compared, for the manifests say nothing of them: {}",
+                left_out.join(", ")
+            ));
+        }
+        for (sign, workload) in workloads(&old.cluster, &new.cluster) {
+            say_error(&format_args!("{sign} {workload}"));
+        }
+        let summary = summary(&difference);
+        let Difference { gained, lost, unknown } = &difference;
         let fails = match self.fail_on {
             FailOn::Gained => !gained.is_empty(),
             FailOn::Lost => !lost.is_empty(),
-            FailOn::Any => !lines.is_empty(),
+            FailOn::Any => !gained.is_empty() || !lost.is_empty(),
             FailOn::Never => false,
         };
         if fails {
-            let (gained, lost) = (gained.len(), lost.len());
-            return Err(anyhow!("{gained} gained, {lost} lost").into());
+            return Err(anyhow!(summary).into());
         }
+        if !unknown.is_empty() && self.fail_on != FailOn::Never {
+            return Err(Failure::Unknown(anyhow!(summary)));
+        }
+        say_error(&summary);
         Ok(())
     }
 }
 
-fn lines<'a>(
-    sign: &'static str,
-    pairs: &'a Connectivity,
-) -> impl Iterator<Item = (&'static str, String)> + use<'a> {
-    pairs.iter().map(move |((source, destination), connections)| {
-        (sign, format!("{source} => {destination} : {connections}"))
-    })
+/// One line of how much changes.
+fn summary(difference: &Difference) -> String {
+    if difference.is_empty() {
+        return "no difference".to_owned();
+    }
+    let Difference { gained, lost, unknown } = difference;
+    let unknown = match unknown.len() {
+        0 => String::new(),
+        some => format!(", {some} not known"),
+    };
+    format!("{} gained, {} lost{unknown}", gained.len(), lost.len())
+}
+
+/// What changes, a line for each pair, in the order of the pairs. Ports that a pair has instead of others
+/// are one line.
+fn lines(difference: &Difference) -> Vec<(char, String)> {
+    let Difference { gained, lost, unknown } = difference;
+    let mut lines: Vec<(&(ListedEnd, ListedEnd), char, String)> = Vec::new();
+    for (pair, connections) in gained {
+        lines.push(match lost.get(pair) {
+            Some(before) => (pair, '~', change(before, connections)),
+            None => (pair, '+', connections.to_string()),
+        });
+    }
+    for (pair, connections) in lost.iter().filter(|(pair, _)| !gained.contains_key(*pair)) {
+        lines.push((pair, '-', connections.to_string()));
+    }
+    lines.extend(unknown.iter().map(|(pair, connections)| (pair, '?', connections.to_string())));
+    let mut lines: Vec<_> = lines
+        .into_iter()
+        .map(|((source, destination), sign, connections)| {
+            let certainty = if sign == '?' { Certainty::Unknown } else { Certainty::Certain };
+            let arrow = arrow(certainty);
+            (sign, format!("{source} {arrow} {destination} : {connections}"))
+        })
+        .collect();
+    // By pair, so that what changes for one stands together.
+    lines.sort_by(|(_, one), (_, other)| one.cmp(other));
+    lines
+}
+
+/// `TCP 7070 -> 8000`: the protocol once, where it is the same.
+fn change(before: &Connections, after: &Connections) -> String {
+    let (before, after) = (before.to_string(), after.to_string());
+    match (before.split_once(' '), after.split_once(' ')) {
+        (Some((protocol, _)), Some((same, ports)))
+            if protocol == same && !before.contains(',') && !after.contains(',') =>
+        {
+            format!("{before} -> {ports}")
+        }
+        _ => format!("{before} -> {after}"),
+    }
+}
+
+/// The workloads that only one of the two has.
+fn workloads(old: &Cluster, new: &Cluster) -> Vec<(char, String)> {
+    let ends = |cluster: &Cluster| -> BTreeSet<String> {
+        cluster.pods().iter().map(|pod| ListedEnd::of(pod).to_string()).collect()
+    };
+    let (old, new) = (ends(old), ends(new));
+    let added = new.difference(&old).map(|end| ('+', format!("workload {end}")));
+    let removed = old.difference(&new).map(|end| ('-', format!("workload {end}")));
+    added.chain(removed).collect()
 }

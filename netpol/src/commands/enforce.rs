@@ -170,11 +170,10 @@ impl Enforce {
 async fn remove() -> anyhow::Result<()> {
     let _claim = Claim::take().await?;
     if Firewall::here()?.remove().await? {
-        say("the filter of this network namespace is gone: everything is allowed");
+        say("the filter of this network namespace is gone: everything is allowed")
     } else {
-        say("this network namespace has no filter of netpol's");
+        say("this network namespace has no filter of netpol's")
     }
-    Ok(())
 }
 
 /// Looks for ever whether the filter is still there as it was written.

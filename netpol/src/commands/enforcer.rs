@@ -45,9 +45,9 @@ impl Socket {
         for (NamespacedName { name, .. }, change) in changes {
             // kubectl quotes what it has deleted.
             if change.to_string() == "deleted" {
-                say(format_args!("{RESOURCE} \"{name}\" deleted"));
+                say(format_args!("{RESOURCE} \"{name}\" deleted"))?;
             } else {
-                say(format_args!("{RESOURCE}/{name} {change}"));
+                say(format_args!("{RESOURCE}/{name} {change}"))?;
             }
         }
         Ok(())

@@ -68,11 +68,11 @@ impl Get {
                 .retain(|policy| self.names.contains(&NamespacedName::of(&policy.metadata).name));
         }
         match self.output {
-            Output::Json => say(serde_json::to_string_pretty(&list(&policies))?),
-            Output::Yaml => say(serde_saphyr::to_string(&list(&policies))?.trim_end()),
+            Output::Json => say(serde_json::to_string_pretty(&list(&policies))?)?,
+            Output::Yaml => say(serde_saphyr::to_string(&list(&policies))?.trim_end())?,
             Output::Name => {
                 for policy in &policies {
-                    say(format_args!("{RESOURCE}/{}", NamespacedName::of(&policy.metadata).name));
+                    say(format_args!("{RESOURCE}/{}", NamespacedName::of(&policy.metadata).name))?;
                 }
             }
             Output::Table if policies.is_empty() => {
@@ -81,12 +81,12 @@ impl Get {
                     if place.is_empty() { String::new() } else { format!(" in {place} namespace") };
                 say_error(&format_args!("No resources found{place}."));
             }
-            Output::Table => self.table(&policies),
+            Output::Table => self.table(&policies)?,
         }
         Ok(())
     }
 
-    fn table(&self, policies: &[NetworkPolicy]) {
+    fn table(&self, policies: &[NetworkPolicy]) -> anyhow::Result<()> {
         let mut rows = vec![["NAMESPACE", "NAME", "POD-SELECTOR", "AGE"].map(str::to_owned)];
         rows.extend(policies.iter().map(row));
         let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0) + 3;
@@ -95,8 +95,9 @@ impl Get {
             let [first, second, third] = widths;
             let namespace =
                 if self.all_namespaces { format!("{namespace:first$}") } else { String::new() };
-            say(format_args!("{namespace}{name:second$}{selector:third$}{age}"));
+            say(format_args!("{namespace}{name:second$}{selector:third$}{age}"))?;
         }
+        Ok(())
     }
 }
 

@@ -1,19 +1,22 @@
 //! `netpol list`.
 
+use std::collections::BTreeSet;
 use std::io::{BufWriter, Write};
 
 use clap::Args;
+use netpol::cluster::Cluster;
 
 use super::formats::Format;
 use super::sources::Sources;
-use super::{Failure, say_warning};
+use super::{Failure, say_warning, written};
 
 /// List who may reach whom: a line for each permitted pair
 ///
 /// Pods of one workload are one end; what is outside the cluster is listed as ranges of
-/// addresses. The lines are sorted, so that two lists can be compared.
+/// addresses. The lines are in the order of their bytes, so that `comm` and `join` take two lists.
+/// What is not known is listed with =? in place of =>.
 ///
-/// Example: netpol list manifests/
+/// Example: netpol list manifests/hello-app manifests/network-policy.yaml
 #[derive(Debug, Args)]
 pub(super) struct List {
     #[command(flatten)]
@@ -26,16 +29,28 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let manifests = self.sources.read()?;
-        for pod in manifests.cluster.pods().iter().filter(|pod| pod.host_network) {
-            say_warning(&format_args!(
-                "{pod} uses its node's network, where policies are undefined; it is listed as if it had one of its own"
-            ));
-        }
+        let mut manifests = self.sources.read_workloads()?;
+        manifests.cluster.by_named_owners();
+        notes(&manifests.cluster);
         let mut out = BufWriter::new(std::io::stdout().lock());
-        // A reader that has gone away has seen enough.
-        let _ = self.output.write(&manifests.cluster, &mut out);
-        let _ = out.flush();
-        Ok(())
+        let result = self.output.write(&manifests.cluster, &mut out).and_then(|()| out.flush());
+        Ok(written(result)?)
+    }
+}
+
+/// Says what keeps the answer from being the whole truth.
+fn notes(cluster: &Cluster) {
+    if let Some(pod) = cluster.pods().iter().find(|pod| pod.host_network) {
+        say_warning(&format_args!(
+            "{pod} uses its node's network, where policies are undefined; what they may do to it is \
+             listed as unknown (=?)"
+        ));
+    }
+    let foreign: BTreeSet<_> = cluster.foreign().iter().map(|policy| &policy.kind).collect();
+    for kind in foreign {
+        say_warning(&format_args!(
+            "{kind} is not modelled: what it may be about is listed as unknown (=?); --ignore-kinds \
+             lists as if there were none"
+        ));
     }
 }

@@ -1,15 +1,20 @@
 //! `netpol why`.
 
+use std::fmt::{Display, Write as _};
 use std::net::IpAddr;
 
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
-use netpol::cluster::{Cluster, Pod};
+use netpol::answer::Answer;
+use netpol::cluster::Pod;
 use netpol::connectivity::ListedEnd;
+use netpol::ends;
 use netpol::evaluate::Connection;
 use netpol::explain::{Explanation, Miss, Reason, explain};
 use netpol::isolation::End;
+use netpol::policy::Policy;
 use netpol::port::Protocol;
+use netpol::read::Manifests;
 
 use super::colour::Colour;
 use super::sources::Sources;
@@ -17,9 +22,10 @@ use super::{Failure, say};
 
 /// Say whether a connection may be made, and which rule decided
 ///
-/// SRC and DST are [NAMESPACE/]NAME of a workload or a pod, as `netpol list` prints them, or an
-/// address outside. For a denial each policy that isolates is named, and of its rules the one
-/// that came nearest, with what kept it from matching.
+/// SRC and DST are [NAMESPACE/]NAME of a workload or a pod, as `netpol list` prints them or as kubectl
+/// takes them (deploy/web), or an address outside. For a denial each policy that isolates is named,
+/// and of its rules the one that came nearest, with what kept it from matching. Exits 3 if the answer
+/// cannot be known, as with policies of kinds that are not modelled.
 ///
 /// Example: netpol why hello-client-blocked hello-server:8080 manifests/hello-app manifests/network-policy.yaml
 #[derive(Debug, Args)]
@@ -44,40 +50,63 @@ pub(super) struct Why {
 enum Expect {
     Allowed,
     Denied,
+    Unknown,
+}
+
+impl From<Expect> for Answer {
+    fn from(expect: Expect) -> Self {
+        match expect {
+            Expect::Allowed => Self::Yes,
+            Expect::Denied => Self::No,
+            Expect::Unknown => Self::Unknown,
+        }
+    }
 }
 
 impl Why {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let namespace = self.sources.how.default.namespace.clone();
-        let manifests = self.sources.read()?;
-        let cluster = &manifests.cluster;
+        let namespace = self.sources.how.choice.default.namespace.clone();
+        let manifests = self.sources.read_workloads()?;
         let bad = |error: anyhow::Error| Failure::BadArgument(error);
         let (destination, port, protocol) = destination(&self.destination).map_err(bad)?;
-        let sources = parties(cluster, &namespace, &self.source).map_err(bad)?;
-        let destinations = parties(cluster, &namespace, destination).map_err(bad)?;
-        let mut answers = Vec::new();
+        let find = |text| {
+            ends::find(&manifests.cluster, &namespace, text).map_err(|error| bad(error.into()))
+        };
+        let (sources, destinations) = (find(&self.source)?, find(destination)?);
+        let mut told = Told { manifests: &manifests, text: String::new(), answers: Vec::new() };
         for source in &sources {
             for destination in &destinations {
                 let number = number(*destination, port, protocol).map_err(bad)?;
-                let (source, destination) = (*source, *destination);
-                let connection = Connection { source, destination, protocol, port: number };
-                let explanation = explain(cluster, &connection);
-                answers.push(explanation.allowed);
-                // Pods of one workload mostly have the same answer: once is enough.
-                if answers.iter().filter(|answer| **answer == explanation.allowed).count() == 1 {
-                    tell(&connection, &explanation);
-                }
+                told.connection(&Connection {
+                    source: *source,
+                    destination: *destination,
+                    protocol,
+                    port: number,
+                });
             }
         }
+        let Told { mut text, answers, .. } = told;
         if answers.iter().any(|answer| *answer != answers[0]) {
-            say("the pods differ: some may connect, and some may not");
+            text.push_str("the pods differ: some may connect, and some may not\n");
         }
-        let wanted = self.expect.map(|expect| expect == Expect::Allowed);
-        if wanted.is_some_and(|wanted| answers.iter().any(|answer| *answer != wanted)) {
-            let word = if wanted == Some(true) { "allowed" } else { "denied" };
-            return Err(anyhow!("expected it to be {word}").into());
+        say(text.trim_end())?;
+        verdict(&answers, self.expect.map(Answer::from))
+    }
+}
+
+/// How the command ends.
+fn verdict(answers: &[Answer], expected: Option<Answer>) -> Result<(), Failure> {
+    let is_unknown = answers.contains(&Answer::Unknown);
+    match expected {
+        Some(expected) if answers.iter().all(|answer| *answer == expected) => Ok(()),
+        Some(expected)
+            if answers.iter().all(|answer| [expected, Answer::Unknown].contains(answer)) =>
+        {
+            Err(Failure::Unknown(anyhow!("expected it to be {expected}, which is not known")))
         }
-        Ok(())
+        Some(expected) => Err(anyhow!("expected it to be {expected}").into()),
+        None if is_unknown => Err(Failure::Unknown(anyhow!("the answer is not known"))),
+        None => Ok(()),
     }
 }
 
@@ -102,54 +131,212 @@ fn destination(text: &str) -> anyhow::Result<(&str, &str, Protocol)> {
 
 /// The port by its number, or by the name that the destination gives it.
 fn number(destination: End<'_>, port: &str, protocol: Protocol) -> anyhow::Result<u16> {
-    if let Ok(number) = port.parse::<u16>() {
-        if number == 0 {
-            bail!("port 0: ports are 1 to 65535");
-        }
-        return Ok(number);
+    if port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return match port.parse() {
+            Ok(0) | Err(_) => bail!("port {port}: ports are 1 to 65535"),
+            Ok(number) => Ok(number),
+        };
     }
     let End::Pod(pod) = destination else {
         bail!("{port:?}: an address has no named ports; write a number from 1 to 65535");
     };
     pod.ports_named(port, protocol).next().ok_or_else(|| {
-        let names: Vec<_> = pod.named_ports.iter().map(|port| port.name.as_str()).collect();
-        anyhow!("{pod} has no {protocol} port named {port:?}; it names: {}", names.join(", "))
+        let names = pod.named_ports.iter().map(|port| match port.protocol {
+            Protocol::Tcp => port.name.clone(),
+            other => format!("{} ({other})", port.name),
+        });
+        let names: Vec<_> = names.collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        anyhow!("{pod} has no {protocol} port named {port:?}; it names: {names}")
     })
 }
 
-/// Who is meant: an address, or the pods of a workload.
-fn parties<'a>(cluster: &'a Cluster, namespace: &str, text: &str) -> anyhow::Result<Vec<End<'a>>> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    if let Ok(address) = bare.parse::<IpAddr>() {
-        let owner = cluster.pods().iter().find(|pod| pod.addresses.contains(&address));
-        return Ok(vec![owner.map_or(End::Address(address), End::Pod)]);
+/// The answers, and what is said of them.
+struct Told<'m> {
+    manifests: &'m Manifests,
+    text: String,
+    answers: Vec<Answer>,
+}
+
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    fn has(self, address: &IpAddr) -> bool {
+        address.is_ipv4() == (self == Self::V4)
     }
-    let (name, kind) = match text.strip_suffix(']').and_then(|text| text.split_once('[')) {
-        Some((name, kind)) => (name, Some(kind)),
-        None => (text, None),
-    };
-    let (namespace, name) = name.split_once('/').unwrap_or((namespace, name));
-    let is_meant = |pod: &&Pod| {
-        let workload = &pod.workload;
-        pod.namespace == namespace
-            && (workload.name == name || pod.name == name)
-            && kind.is_none_or(|kind| workload.kind == kind)
-    };
-    let found: Vec<&Pod> = cluster.pods().iter().filter(is_meant).collect();
-    let mut ends: Vec<ListedEnd> = found.iter().map(|pod| ListedEnd::of(pod)).collect();
-    ends.sort();
-    ends.dedup();
-    let list =
-        |ends: &[ListedEnd]| ends.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    match ends.len() {
-        0 => {
-            let mut all: Vec<ListedEnd> = cluster.pods().iter().map(ListedEnd::of).collect();
-            all.sort();
-            all.dedup();
-            bail!("{text:?}: no such workload or pod; there are: {}", list(&all))
+
+    /// The pod with its addresses of this family alone.
+    fn part(self, end: End<'_>) -> Option<Pod> {
+        let End::Pod(pod) = end else { return None };
+        let mut pod = pod.clone();
+        pod.addresses.retain(|address| self.has(address));
+        Some(pod)
+    }
+}
+
+impl Told<'_> {
+    /// Explains a connection: once for each family of addresses if the answers differ. Pods of one workload
+    /// mostly have the same answer: to tell it once is enough.
+    fn connection(&mut self, connection: &Connection<'_>) {
+        let cluster = &self.manifests.cluster;
+        let Connection { source, destination, .. } = *connection;
+        let both = |end: End<'_>| match end {
+            End::Pod(pod) => [Family::V4, Family::V6]
+                .iter()
+                .all(|family| pod.addresses.iter().any(|one| family.has(one))),
+            End::Node | End::Address(_) => false,
+        };
+        if both(source) && both(destination) {
+            let parts = [Family::V4, Family::V6]
+                .map(|family| (family, family.part(source), family.part(destination)));
+            let answers: Vec<_> = parts
+                .iter()
+                .map(|(family, from, to)| {
+                    let part = Connection {
+                        source: from.as_ref().map_or(source, End::Pod),
+                        destination: to.as_ref().map_or(destination, End::Pod),
+                        ..*connection
+                    };
+                    (*family, part, explain(cluster, &part))
+                })
+                .collect();
+            if answers.iter().any(|(.., explanation)| explanation.answer != answers[0].2.answer) {
+                for (family, part, explanation) in &answers {
+                    let over = match family {
+                        Family::V4 => " over IPv4",
+                        Family::V6 => " over IPv6",
+                    };
+                    self.tell(part, explanation, over);
+                }
+                return;
+            }
         }
-        1 => Ok(found.into_iter().map(End::Pod).collect()),
-        _ => bail!("{text:?} may be any of: {}", list(&ends)),
+        let explanation = explain(cluster, connection);
+        self.tell(connection, &explanation, "");
+    }
+
+    fn tell(&mut self, connection: &Connection<'_>, explanation: &Explanation<'_>, over: &str) {
+        let is_new = !self.answers.contains(&explanation.answer);
+        self.answers.push(explanation.answer);
+        if !is_new {
+            return;
+        }
+        let Connection { source, destination, protocol, port } = *connection;
+        let colour = match explanation.answer {
+            Answer::Yes => Colour::Green,
+            Answer::No => Colour::Red,
+            Answer::Unknown => Colour::Yellow,
+        };
+        let verdict = colour.paint(explanation.answer, &std::io::stdout());
+        self.line(
+            0,
+            format_args!(
+                "{} => {}:{port}/{protocol} is {verdict}{over}",
+                name(source),
+                name(destination)
+            ),
+        );
+        for (direction, end, reason) in [
+            ("egress of", source, &explanation.egress),
+            ("ingress of", destination, &explanation.ingress),
+        ] {
+            self.end(&format!("{direction} {}", name(end)), reason);
+        }
+        self.serves(destination, protocol, port);
+    }
+
+    fn line(&mut self, indent: usize, line: impl Display) {
+        // To write to a String never fails.
+        let _ = writeln!(self.text, "{:indent$}{line}", "");
+    }
+
+    /// Where a policy, or a field of it, is written.
+    fn place(&self, policy: &Policy, path: &str) -> String {
+        let policies = self.manifests.cluster.policies().iter().zip(&self.manifests.written);
+        let mut written = policies.filter(|(one, _)| std::ptr::eq(*one, policy));
+        written.next().map_or_else(String::new, |(_, written)| written.place(path).to_string())
+    }
+
+    fn end(&mut self, title: &str, reason: &Reason<'_>) {
+        let words = match reason {
+            Reason::Exempt => "no policy is about a pod and itself or its node".to_owned(),
+            Reason::Outside => "outside the cluster, where no policy decides".to_owned(),
+            Reason::Open => "no policy isolates it, so everything is allowed".to_owned(),
+            Reason::AllowedBy(found) => format!("allowed by policy {}", found.policy),
+            Reason::Denied(_) => "isolated, and no rule allows this".to_owned(),
+            Reason::HostNetwork(_) => {
+                "unknown: it uses its node's network, where policies are undefined; most engines let it \
+                 pass"
+                    .to_owned()
+            }
+            Reason::Foreign(_) => {
+                "unknown: policies of kinds that are not modelled may be about it".to_owned()
+            }
+            Reason::UnknownPeer(_) => "unknown whether a rule allows this".to_owned(),
+        };
+        self.line(2, format_args!("{title}: {words}"));
+        match reason {
+            Reason::AllowedBy(found) => {
+                let place = self.place(found.policy, &found.rule);
+                self.line(4, &found.peer);
+                self.line(4, &found.port);
+                self.line(4, format_args!("at {place}"));
+            }
+            Reason::Denied(misses) => misses.iter().for_each(|miss| self.miss(miss)),
+            Reason::UnknownPeer(miss) => self.miss(miss),
+            Reason::HostNetwork(policies) => {
+                for policy in policies {
+                    let place = self.place(policy, "");
+                    self.line(4, format_args!("policy {policy} selects it ({place})"));
+                }
+            }
+            Reason::Foreign(policies) => {
+                const LISTED: usize = 10;
+                for policy in policies.iter().take(LISTED) {
+                    self.line(4, policy);
+                }
+                if let Some(more) = policies.len().checked_sub(LISTED).filter(|more| *more > 0) {
+                    self.line(4, format_args!("and {more} more"));
+                }
+                self.line(4, "--ignore-kinds answers as if there were none");
+            }
+            Reason::Exempt | Reason::Outside | Reason::Open => {}
+        }
+    }
+
+    fn miss(&mut self, Miss { policy, nearest }: &Miss<'_>) {
+        let Some(near) = nearest else {
+            let place = self.place(policy, "");
+            self.line(4, format_args!("policy {policy} has no rule: it allows nothing ({place})"));
+            return;
+        };
+        let place = self.place(policy, &near.place);
+        self.line(4, format_args!("policy {policy}, nearest at {} ({place}):", near.place));
+        for obstacle in &near.obstacles {
+            self.line(6, obstacle);
+        }
+    }
+
+    /// Says so if the destination declares ports, and not this one.
+    fn serves(&mut self, destination: End<'_>, protocol: Protocol, port: u16) {
+        let End::Pod(pod) = destination else { return };
+        if pod.ports.is_empty() || pod.ports.contains(&(protocol, port)) {
+            return;
+        }
+        let declared: Vec<_> =
+            pod.ports.iter().map(|(protocol, port)| format!("{port}/{protocol}")).collect();
+        self.line(
+            2,
+            format_args!(
+                "{pod} declares no port {port}/{protocol}; it has {}",
+                declared.join(", ")
+            ),
+        );
     }
 }
 
@@ -158,48 +345,5 @@ fn name(end: End<'_>) -> String {
         End::Pod(pod) => ListedEnd::of(pod).to_string(),
         End::Node => "the node".to_owned(),
         End::Address(address) => address.to_string(),
-    }
-}
-
-fn tell(connection: &Connection<'_>, explanation: &Explanation<'_>) {
-    let Connection { source, destination, protocol, port } = *connection;
-    let (colour, verdict) =
-        if explanation.allowed { (Colour::Green, "allowed") } else { (Colour::Red, "denied") };
-    let verdict = colour.paint(verdict, &std::io::stdout());
-    say(format_args!("{} => {}:{port}/{protocol} is {verdict}", name(source), name(destination)));
-    for (direction, end, reason) in [
-        ("egress of", source, &explanation.egress),
-        ("ingress of", destination, &explanation.ingress),
-    ] {
-        tell_end(&format!("{direction} {}", name(end)), reason);
-    }
-}
-
-fn tell_end(title: &str, reason: &Reason<'_>) {
-    let words = match reason {
-        Reason::Exempt => "no policy is about a pod and itself or its node",
-        Reason::Outside => "outside the cluster, where no policy decides",
-        Reason::HostNetwork => {
-            "it uses its node's network, where policies are undefined; most engines let it pass"
-        }
-        Reason::Open => "no policy isolates it, so everything is allowed",
-        Reason::AllowedBy(found) => &format!("allowed by policy {}", found.policy),
-        Reason::Denied(_) => "isolated, and no rule allows this",
-    };
-    say(format_args!("  {title}: {words}"));
-    if let Reason::AllowedBy(found) = reason {
-        say(format_args!("    {}", found.peer));
-        say(format_args!("    {}", found.port));
-    }
-    let Reason::Denied(misses) = reason else { return };
-    for Miss { policy, nearest } in misses {
-        if let Some(near) = nearest {
-            say(format_args!("    policy {policy}, nearest at {}:", near.place));
-            for obstacle in &near.obstacles {
-                say(format_args!("      {obstacle}"));
-            }
-        } else {
-            say(format_args!("    policy {policy} has no rule: it allows nothing"));
-        }
     }
 }

@@ -1,11 +1,14 @@
 //! Sets of connections as numbers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::connections::Connections;
 
 /// The number of a set of connections.
 pub(super) type Id = u32;
+
+/// What passes to each place, sorted by place; where there is nothing, there is no entry.
+pub(super) type Row = Vec<(usize, Id)>;
 
 /// No connection.
 pub(super) const NONE: Id = 0;
@@ -70,6 +73,55 @@ impl Interned {
             (low, high) if low == high => low,
             pair => self.found(Operation::Join, pair),
         }
+    }
+
+    /// What is at each place in all of `rows`, each sorted by place.
+    pub(super) fn in_all(&mut self, rows: Vec<Row>) -> Row {
+        let both = |interned: &mut Self, one: Row, other: Row| {
+            let mut other = other.into_iter().peekable();
+            let mut both = Row::new();
+            for (place, id) in one {
+                while other.next_if(|(before, _)| *before < place).is_some() {}
+                let there = other.next_if(|(same, _)| *same == place).map_or(NONE, |(_, id)| id);
+                let id = interned.meet(id, there);
+                if id != NONE {
+                    both.push((place, id));
+                }
+            }
+            both
+        };
+        let mut rows = rows.into_iter();
+        let first = rows.next().unwrap_or_default();
+        rows.fold(first, |one, other| both(self, one, other))
+    }
+
+    /// What is at each place in any of `rows`.
+    pub(super) fn in_any(&mut self, rows: Vec<Row>) -> Row {
+        let mut rows = rows.into_iter();
+        let first = rows.next().unwrap_or_default();
+        rows.fold(first, |one, other| {
+            let mut either: BTreeMap<usize, Id> = one.into_iter().collect();
+            for (place, id) in other {
+                let there = either.entry(place).or_insert(NONE);
+                *there = self.join(*there, id);
+            }
+            either.into_iter().collect()
+        })
+    }
+
+    /// What `row` has at each place more than `other`, which has less; both are sorted by place.
+    pub(super) fn more(&mut self, row: &[(usize, Id)], other: &[(usize, Id)]) -> Row {
+        let mut more = Vec::new();
+        let mut other = other.iter().peekable();
+        for (place, id) in row {
+            while other.next_if(|(before, _)| before < place).is_some() {}
+            let there = other.next_if(|(same, _)| same == place).map_or(NONE, |(_, id)| *id);
+            if there != *id {
+                let difference = self.get(*id).difference(self.get(there));
+                more.push((*place, self.id(difference)));
+            }
+        }
+        more
     }
 
     /// Looked up, or found and remembered.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::{NamedPort, Pod, Workload};
+use crate::cluster::{ForeignPolicy, NamedPort, Pod, Workload};
 use crate::selector::tests::labels;
 
 /// Namespaces `x` (team=x) and `y` (team=y) with pods `a`, `b` and `c` each (pod=a …), and the
@@ -18,6 +18,7 @@ fn cluster(specs: &[Value]) -> Cluster {
                 namespace: namespace.into(),
                 name: name.into(),
                 workload: Workload::default(),
+                owner: None,
                 labels: labels(&[("pod", name)]),
                 addresses: vec![[10, 0, 0, host].into()],
                 named_ports: vec![
@@ -25,6 +26,7 @@ fn cluster(specs: &[Value]) -> Cluster {
                     named("dns", Protocol::Udp, 53),
                 ],
                 host_network: false,
+                ports: Vec::new(),
             });
         }
     }
@@ -241,17 +243,66 @@ fn rule_18_a_block_matches_a_pods_address() {
 }
 
 #[test]
-fn rule_19_pods_on_the_hosts_network_are_neither_isolated_nor_selected() {
+fn rule_19_what_policies_do_to_pods_on_the_hosts_network_is_unknown() {
     let mut cluster = cluster(&[json!({}), from(json!([{"podSelector": {}}]))]);
-    let host = |name: &str| Pod {
-        namespace: "x".into(),
+    let host = |name: &str, namespace: &str| Pod {
+        namespace: namespace.into(),
         name: name.into(),
         host_network: true,
         ..Pod::default()
     };
-    cluster.add_pod(host("h"));
-    assert!(may(&cluster, "y/a", "x/h", Protocol::Tcp, 80));
-    assert!(!may(&cluster, "x/h", "x/a", Protocol::Tcp, 80));
+    cluster.add_pod(host("h", "x"));
+    cluster.add_pod(host("free", "y"));
+    let answer = |source: &str, destination: &str| {
+        let (source, destination) = (end(&cluster, source), end(&cluster, destination));
+        let connection = Connection { source, destination, protocol: Protocol::Tcp, port: 80 };
+        evaluate(&cluster, &connection).answer()
+    };
+    assert_eq!(answer("y/a", "x/h"), Answer::Unknown, "a policy selects it");
+    assert_eq!(answer("x/h", "x/a"), Answer::Unknown, "a selector matches its labels");
+    assert_eq!(answer("y/free", "x/a"), Answer::No, "no selector does");
+    assert_eq!(answer("x/a", "y/free"), Answer::Yes, "no policy is about it");
+}
+
+#[test]
+fn a_policy_of_a_kind_that_is_not_modelled_makes_unknown_what_it_may_be_about() {
+    let mut cluster = cluster(&[json!({})]);
+    let foreign = |namespace: Option<&str>| ForeignPolicy {
+        kind: "K.g".into(),
+        namespace: namespace.map(str::to_owned),
+        name: "f".into(),
+    };
+    cluster.add_foreign(foreign(Some("y")));
+    let ask = |cluster: &Cluster, source: &str, destination: &str| {
+        let (source, destination) = (end(cluster, source), end(cluster, destination));
+        let connection = Connection { source, destination, protocol: Protocol::Tcp, port: 80 };
+        evaluate(cluster, &connection).answer()
+    };
+    assert_eq!(ask(&cluster, "x/a", "y/a"), Answer::Unknown);
+    assert_eq!(ask(&cluster, "y/a", "x/a"), Answer::No, "x denies, whatever y lets out");
+    assert_eq!(ask(&cluster, "y/a", "y/a"), Answer::Yes, "a pod reaches itself");
+    cluster.add_foreign(foreign(None));
+    assert_eq!(ask(&cluster, "y/a", "x/a"), Answer::Unknown, "it may allow what others deny");
+}
+
+#[test]
+fn a_block_and_a_pod_of_unknown_address_is_unknown_unless_the_block_holds_every_address() {
+    let answer = |peers: Value| {
+        let mut cluster = cluster(&[from(peers)]);
+        cluster.pods_mut().iter_mut().for_each(|pod| pod.addresses.clear());
+        let (source, destination) = (end(&cluster, "y/a"), end(&cluster, "x/a"));
+        let connection = Connection { source, destination, protocol: Protocol::Tcp, port: 80 };
+        evaluate(&cluster, &connection).answer()
+    };
+    let block = |cidr: &str| json!({"ipBlock": {"cidr": cidr}});
+    assert_eq!(answer(json!([block("0.0.0.0/0")])), Answer::Yes);
+    assert_eq!(answer(json!([block("0.0.0.0/1"), block("128.0.0.0/1")])), Answer::Yes);
+    assert_eq!(answer(json!([block("10.0.0.0/8")])), Answer::Unknown);
+    assert_eq!(answer(json!([block("::/0")])), Answer::Unknown, "if the cluster has IPv6");
+    let but = |except: &str| json!([{"ipBlock": {"cidr": "0.0.0.0/0", "except": [except]}}]);
+    assert_eq!(answer(but("10.0.0.0/8")), Answer::Unknown);
+    assert_eq!(answer(but("169.254.169.254/32")), Answer::Yes, "no pod has that address");
+    assert_eq!(answer(json!([{"podSelector": {}}])), Answer::No);
 }
 
 #[test]

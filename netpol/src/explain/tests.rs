@@ -38,7 +38,7 @@ fn ingress<'a>(cluster: &'a Cluster, source: End<'_>, port: u16) -> Reason<'a> {
     let destination = End::Pod(cluster.pod("x", "a").unwrap());
     let connection = Connection { source, destination, protocol: Protocol::Tcp, port };
     let explanation = explain(cluster, &connection);
-    assert_eq!(explanation.allowed, evaluate(cluster, &connection).allows());
+    assert_eq!(explanation.answer, evaluate(cluster, &connection).answer());
     explanation.ingress
 }
 
@@ -147,8 +147,9 @@ fn addresses_and_pods_are_not_taken_for_each_other() {
     let outside = End::Address([10, 1, 2, 3].into());
     let (_, obstacles) = near(&ingress(&cluster, outside, 80));
     assert_eq!(obstacles, ["ipBlock 10.0.0.0/8 except 10.1.0.0/16 does not hold 10.1.2.3"]);
-    let (_, obstacles) = near(&ingress(&cluster, pod(&cluster, "x", "b"), 80));
-    assert!(obstacles[0].contains("which x/b will have is not known"), "{obstacles:?}");
+    let reason = ingress(&cluster, pod(&cluster, "x", "b"), 80);
+    let Reason::UnknownPeer(Miss { nearest: Some(near), .. }) = reason else { panic!("unknown") };
+    assert!(near.obstacles[0].contains("which x/b will have is not known"), "{near:?}");
 }
 
 #[test]
@@ -169,19 +170,29 @@ fn a_block_that_holds_the_address_is_no_obstacle_and_one_that_does_not_says_whic
 }
 
 #[test]
-fn a_selector_names_no_address_and_no_pod_of_its_nodes_network() {
+fn a_selector_names_no_address_and_perhaps_a_pod_of_its_nodes_network() {
     let mut cluster = cluster(&[json!({"ingress": [{"from": [{"podSelector": {}}]}]})]);
     let (_, obstacles) = near(&ingress(&cluster, End::Address([192, 0, 2, 1].into()), 80));
     assert_eq!(obstacles, ["podSelector <all> names pods, and 192.0.2.1 is none"]);
     cluster.pods_mut().iter_mut().for_each(|pod| pod.host_network = pod.name == "b");
-    let (_, obstacles) = near(&ingress(&cluster, pod(&cluster, "x", "b"), 80));
-    assert_eq!(obstacles, ["x/b uses its node's network: no selector names it"]);
+    let Reason::UnknownPeer(Miss { nearest: Some(near), .. }) =
+        ingress(&cluster, pod(&cluster, "x", "b"), 80)
+    else {
+        panic!("unknown")
+    };
+    assert_eq!(
+        near.obstacles,
+        [
+            "x/b has these labels and uses its node's network: whether a selector names it is undefined"
+        ]
+    );
 }
 
 #[test]
 fn an_end_that_nothing_isolates_says_why() {
-    let mut cluster = cluster(&[]);
-    assert!(matches!(ingress(&cluster, pod(&cluster, "x", "b"), 80), Reason::Open));
+    let free = cluster(&[]);
+    assert!(matches!(ingress(&free, pod(&free, "x", "b"), 80), Reason::Open));
+    let mut cluster = cluster(&[json!({})]);
     cluster.pods_mut().iter_mut().for_each(|pod| pod.host_network = true);
-    assert!(matches!(ingress(&cluster, pod(&cluster, "x", "b"), 80), Reason::HostNetwork));
+    assert!(matches!(ingress(&cluster, pod(&cluster, "x", "b"), 80), Reason::HostNetwork(_)));
 }

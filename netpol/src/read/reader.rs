@@ -10,33 +10,27 @@ use serde_json::Value;
 
 use super::document::{Document, ParseError};
 use super::files::{self, FileError, Files};
+use super::inventory::{Content, Identity, Inventory};
+use super::kinds::{self, Kind, api_version, group, kind_of, kind_without_version, kinds_of};
 use super::strict::{DecodeError, decode, prune};
-use super::{Finding, Manifests, WrittenPolicy};
-use crate::cluster::{Pod, Workload, named_ports};
+use super::{Finding, Manifests, Options, Place, WrittenPolicy};
+use crate::cluster::{ForeignPolicy, Pod, Workload, named_ports, ports};
+use crate::names::NamespacedName;
 use crate::selector::labels_of;
 use crate::validate;
 
 /// What is skipped that is no object of the API: a values file, a report, a list of numbers.
 pub(super) const NO_OBJECT: &str = "document that is no Kubernetes object";
 
-/// The version of the API that has the kinds which are read.
-fn api_version(kind: &str) -> Option<&'static str> {
-    Some(match kind {
-        "Namespace" | "Pod" | "ReplicationController" => "v1",
-        "NetworkPolicy" => "networking.k8s.io/v1",
-        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" => "apps/v1",
-        "Job" | "CronJob" => "batch/v1",
-        _ => return None,
-    })
-}
-
 /// Reads one file after the other.
 #[derive(Default)]
 pub(super) struct Reader {
-    pub manifests: Manifests,
+    manifests: Manifests,
+    inventory: Inventory,
+    options: Options,
     /// Where an object is that names no namespace.
     pub namespace: String,
-    pub findings: Vec<Finding>,
+    findings: Vec<Finding>,
     files: Files,
 }
 
@@ -46,7 +40,24 @@ struct Source<'a> {
     document: &'a Document,
 }
 
+/// What the items of a typed list are.
+#[derive(Clone, Copy)]
+struct Items<'a> {
+    kind: &'a str,
+    version: Option<&'a str>,
+}
+
 impl Reader {
+    pub(super) fn new(options: Options) -> Self {
+        Self { options, ..Self::default() }
+    }
+
+    /// What was read, and what is wrong with the rest.
+    pub(super) fn finish(mut self) -> (Manifests, Vec<Finding>) {
+        self.inventory.finish(&mut self.manifests);
+        (self.manifests, self.findings)
+    }
+
     pub(super) fn find(&mut self, file: &str, line: Option<u64>, message: impl Into<String>) {
         self.findings.push(Finding { file: file.to_owned(), line, message: message.into() });
     }
@@ -89,10 +100,11 @@ impl Reader {
         }
     }
 
-    /// Reads one object; the items of a typed list carry no kind and get the list's.
-    fn object(&mut self, source: &Source<'_>, kind_of_list: Option<&str>) {
+    /// Reads one object; the items of a typed list carry no kind and no version and get the list's.
+    fn object(&mut self, source: &Source<'_>, list: Option<Items<'_>>) {
         let value = &source.document.value;
-        let kind = value["kind"].as_str().or(kind_of_list);
+        let kind = value["kind"].as_str().or(list.map(|list| list.kind));
+        let version = value["apiVersion"].as_str().or(list.and_then(|list| list.version));
         if kind.is_none() && ["apiVersion", "metadata"].iter().all(|field| value[field].is_null()) {
             return *self.manifests.skipped.entry(NO_OBJECT.to_owned()).or_default() += 1;
         }
@@ -100,17 +112,43 @@ impl Reader {
             let line = source.document.line("");
             return self.find(source.file, line, "kind: a manifest must say what it is of");
         };
-        if let (Some(element), Some(items)) = (kind.strip_suffix("List"), value["items"].as_array())
+        if let Some(element) = kind.strip_suffix("List")
+            && (value["items"].is_array() || value.get("items").is_some_and(Value::is_null))
         {
-            let kind = (!element.is_empty()).then_some(element);
-            for (index, item) in items.iter().enumerate() {
+            let list = (!element.is_empty()).then_some(Items { kind: element, version });
+            for (index, item) in value["items"].as_array().into_iter().flatten().enumerate() {
                 let document = source.document.part(&format!("items[{index}]"), item.clone());
-                self.object(&Source { file: source.file, document: &document }, kind);
+                self.object(&Source { file: source.file, document: &document }, list);
             }
             return;
         }
-        if !self.is_of_the_api(source, kind, kind_of_list) {
-            return;
+        let found = version.map_or_else(
+            // Go's clients leave both out of the items of a typed list, and of the list.
+            || if list.is_some() { Kind::Known } else { kind_without_version(kind) },
+            |version| kind_of(version, kind),
+        );
+        match found {
+            Kind::NoMatch(message) => {
+                let field = message.split(':').next().unwrap_or_default();
+                self.find(source.file, source.document.line(field), message);
+                return;
+            }
+            Kind::Policy { name, cluster_wide } => {
+                return self.foreign(source, name, cluster_wide);
+            }
+            Kind::Other if version.is_none_or(|version| kinds_of(group(version)).is_some()) => {
+                *self.manifests.skipped.entry(kind.to_owned()).or_default() += 1;
+                return;
+            }
+            Kind::Other => return self.generic(source, kind, version.unwrap_or_default()),
+            Kind::Known => {}
+        }
+        if version.is_none()
+            && list.is_none()
+            && let Some(expected) = api_version(kind)
+        {
+            let message = format!("apiVersion: Required value: {expected} for {kind}");
+            self.refuse(source.file, source.document.line(""), message);
         }
         let mut document;
         let mut source = Source { ..*source };
@@ -125,14 +163,17 @@ impl Reader {
                 if let Some(namespace) = self.decode::<core::v1::Namespace>(source) {
                     let name = namespace.metadata.name.unwrap_or_default();
                     let labels = namespace.metadata.labels.unwrap_or_default();
-                    self.manifests.cluster.add_namespace(&name, labels);
+                    let identity =
+                        Identity { kind: kind.to_owned(), namespace: None, name: name.clone() };
+                    self.add(source, identity, Content::Namespace { name, labels });
                 }
             }
             "Pod" => {
-                if let Some(pod) = self.decode::<core::v1::Pod>(source)
-                    && let Some(pod) = Pod::from_api(&pod)
-                {
-                    self.manifests.cluster.add_pod(pod);
+                if let Some(object) = self.decode::<core::v1::Pod>(source) {
+                    let identity = identity(kind, &object.metadata);
+                    let pod = Pod::from_api(&object);
+                    let metadata = Box::new(object.metadata);
+                    self.add(source, identity, Content::Pod { pod, metadata });
                 }
             }
             "NetworkPolicy" => self.policy(source),
@@ -155,41 +196,50 @@ impl Reader {
         }
     }
 
-    /// Whether the object is of the version of its kind that is read. One of another group is of another
-    /// kind, as Calico's own NetworkPolicy; an old version is a finding.
-    fn is_of_the_api(
-        &mut self,
-        source: &Source<'_>,
-        kind: &str,
-        kind_of_list: Option<&str>,
-    ) -> bool {
-        let Some(expected) = api_version(kind) else { return true };
+    /// Adds an object, once: a second one of its kind, namespace and name is a finding.
+    fn add(&mut self, source: &Source<'_>, identity: Identity, content: Content) {
+        let place = Place { file: source.file.to_owned(), line: source.document.line("") };
+        let said = identity.to_string();
+        if let Some(earlier) = self.inventory.add(identity, place.clone(), content)
+            && !self.options.last_wins
+        {
+            let message = format!(
+                "{said} is written twice, first at {earlier}: a cluster holds one (--last-wins takes the \
+                 last, as kubectl apply does)"
+            );
+            self.find(&place.file, place.line, message);
+        }
+    }
+
+    /// Adds a policy of a kind that is not modelled.
+    fn foreign(&mut self, source: &Source<'_>, kind: String, cluster_wide: bool) {
+        let metadata = &source.document.value["metadata"];
+        let namespace = match metadata["namespace"].as_str() {
+            Some(namespace) => Some(namespace.to_owned()),
+            // A kind of which nothing is known may be of the whole cluster.
+            None if cluster_wide || !kinds::is_namespaced(&kind) => None,
+            None => Some(self.namespace.clone()),
+        };
+        let name = metadata["name"].as_str().unwrap_or_default().to_owned();
+        *self.manifests.skipped.entry(kind.clone()).or_default() += 1;
+        let identity =
+            Identity { kind: kind.clone(), namespace: namespace.clone(), name: name.clone() };
+        self.add(source, identity, Content::Foreign(ForeignPolicy { kind, namespace, name }));
+    }
+
+    /// Adds an object of somebody else's kind if it makes pods as a Deployment does, as Argo's Rollout.
+    fn generic(&mut self, source: &Source<'_>, kind: &str, version: &str) {
         let value = &source.document.value;
-        let group =
-            |version: &str| version.split_once('/').map_or("", |(group, _)| group).to_owned();
-        match value["apiVersion"].as_str() {
-            Some(version) if version == expected => true,
-            Some(version)
-                if group(version) == group(expected) || group(version) == "extensions" =>
-            {
-                let line = source.document.line("apiVersion");
-                let message =
-                    format!("apiVersion: {version} is not served; {kind} is of {expected}");
-                self.find(source.file, line, message);
-                false
-            }
-            Some(version) => {
-                let kind = format!("{kind}.{}", group(version));
-                *self.manifests.skipped.entry(kind).or_default() += 1;
-                false
-            }
-            None => {
-                if kind_of_list != Some(kind) {
-                    let message = format!("apiVersion: Required value: {expected} for {kind}");
-                    self.refuse(source.file, source.document.line(""), message);
-                }
-                true
-            }
+        let template = &value["spec"]["template"];
+        if template["spec"]["containers"].is_array()
+            && let Ok(spec) = serde_json::from_value(template["spec"].clone())
+            && let Ok(metadata) = serde_json::from_value::<ObjectMeta>(value["metadata"].clone())
+            && metadata.name.is_some()
+        {
+            let kind_and_group = format!("{kind}.{}", group(version));
+            self.template(source, kind, &kind_and_group, metadata, template, &spec);
+        } else {
+            *self.manifests.skipped.entry(kind.to_owned()).or_default() += 1;
         }
     }
 
@@ -223,12 +273,11 @@ impl Reader {
                         self.refuse(source.file, line, error.to_string());
                     }
                 }
-                self.manifests.cluster.add_policy(policy);
-                self.manifests.policies.push(object);
                 let document = source.document.part("", Value::Null);
-                self.manifests
-                    .written
-                    .push(WrittenPolicy { file: source.file.to_owned(), document });
+                let written = WrittenPolicy { file: source.file.to_owned(), document };
+                let identity = identity("NetworkPolicy", &object.metadata);
+                let object = Box::new(object);
+                self.add(&source, identity, Content::Policy { policy, object, written });
             }
             Err(errors) => {
                 for error in validate::metadata_errors(&object).into_iter().chain(errors) {
@@ -244,19 +293,39 @@ impl Reader {
             return;
         }
         let value = &source.document.value;
-        let text = |field: &str| value["metadata"][field].as_str().map(str::to_owned);
         let metadata: ObjectMeta = decode(&value["metadata"]).unwrap_or_default();
         let template = value.pointer(template).unwrap_or(&Value::Null);
         let spec: core::v1::PodSpec = decode(&template["spec"]).unwrap_or_default();
-        self.manifests.cluster.add_pod(Pod {
-            namespace: text("namespace").unwrap_or_else(|| "default".to_owned()),
-            name: text("name").unwrap_or_default(),
-            workload: Workload::of(kind, &metadata),
+        self.template(source, kind, kind, metadata, template, &spec);
+    }
+
+    fn template(
+        &mut self,
+        source: &Source<'_>,
+        kind: &str,
+        kind_and_group: &str,
+        mut metadata: ObjectMeta,
+        template: &Value,
+        spec: &core::v1::PodSpec,
+    ) {
+        if metadata.namespace.is_none() {
+            metadata.namespace = Some(self.namespace.clone());
+        }
+        let identity = identity(kind_and_group, &metadata);
+        let has_finished = kind == "Job" && has_finished(&source.document.value);
+        let pod = (!has_finished).then(|| Pod {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+            workload: Workload::default(),
+            owner: None,
             labels: labels_of(&template["metadata"]),
             addresses: Vec::new(),
-            named_ports: named_ports(&spec),
+            named_ports: named_ports(spec),
+            ports: ports(spec),
             host_network: spec.host_network.unwrap_or(false),
         });
+        let (kind, metadata) = (kind.to_owned(), Box::new(metadata));
+        self.add(source, identity, Content::Workload { kind, metadata, pod });
     }
 
     fn decode<T: DeserializeOwned>(&mut self, source: &Source<'_>) -> Option<T> {
@@ -278,4 +347,18 @@ impl Reader {
             }
         }
     }
+}
+
+fn identity(kind: &str, metadata: &ObjectMeta) -> Identity {
+    let NamespacedName { namespace, name } = NamespacedName::of(metadata);
+    Identity { kind: kind.to_owned(), namespace: Some(namespace), name }
+}
+
+/// Whether a Job has ended, one way or the other, and makes no more pods.
+fn has_finished(job: &Value) -> bool {
+    let conditions = job["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|condition| {
+        condition["status"] == "True"
+            && matches!(condition["type"].as_str(), Some("Complete" | "Failed"))
+    })
 }

@@ -29,8 +29,8 @@ fn a_typo_is_found_with_file_line_and_path() {
     assert_eq!(
         read(text).unwrap_err(),
         [
-            r#"-:8: spec.ingress[0].form: unknown field, did you mean "from"?"#,
-            r#"-:6: spec.podSelecter: unknown field, did you mean "podSelector"?"#
+            r#"standard input:8: spec.ingress[0].form: unknown field, did you mean "from"?"#,
+            r#"standard input:6: spec.podSelecter: unknown field, did you mean "podSelector"?"#
         ]
     );
 }
@@ -42,7 +42,7 @@ fn an_invalid_value_is_found_with_its_line() {
     assert_eq!(
         findings,
         [
-            "-:7: spec.ingress[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"
+            "standard input:7: spec.ingress[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"
         ]
     );
 }
@@ -55,7 +55,10 @@ fn lists_are_read_typed_and_not() {
     assert_eq!(manifests.cluster.pods().len(), 3);
     assert_eq!(manifests.skipped["Secret"], 1);
     let findings = read("kind: PodList\nitems:\n- metadata:\n    nmae: a\n").unwrap_err();
-    assert_eq!(findings, [r#"-:4: metadata.nmae: unknown field, did you mean "name"?"#]);
+    assert_eq!(
+        findings,
+        [r#"standard input:4: metadata.nmae: unknown field, did you mean "name"?"#]
+    );
 }
 
 #[test]
@@ -95,8 +98,8 @@ fn what_is_clear_although_the_api_server_refuses_it_is_told_and_used() {
     let manifests = read(text).unwrap();
     assert_eq!(manifests.cluster.policies().len(), 1);
     let told: Vec<_> = manifests.refusals.iter().map(ToString::to_string).collect();
-    assert!(told[0].starts_with("-:5: status: unknown field"), "{told:?}");
-    assert!(told[1].starts_with("-:3: metadata.name: Invalid value"), "{told:?}");
+    assert!(told[0].starts_with("standard input:5: status: unknown field"), "{told:?}");
+    assert!(told[1].starts_with("standard input:3: metadata.name: Invalid value"), "{told:?}");
     assert!(valid_manifests(&[Input::new("-")], text.as_bytes()).is_err());
     assert!(read(&text.replace("under_score", "''")).is_err());
 }
