@@ -11,6 +11,7 @@ use crate::names::NamespacedName;
 use crate::policy::Policy;
 use crate::port::Protocol;
 use crate::selector::Labels;
+use crate::service::Service;
 
 /// The label that every namespace has, with its name (rule 12).
 pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -21,6 +22,7 @@ pub struct Cluster {
     namespaces: BTreeMap<String, Labels>,
     pods: Vec<Pod>,
     policies: Vec<Policy>,
+    services: Vec<Service>,
 }
 
 /// A pod, as far as policies see it.
@@ -100,6 +102,17 @@ impl Cluster {
     /// Adds a policy.
     pub fn add_policy(&mut self, policy: Policy) {
         self.policies.push(policy);
+    }
+
+    /// Adds a Service.
+    pub fn add_service(&mut self, service: Service) {
+        self.services.push(service);
+    }
+
+    /// Every Service.
+    #[must_use]
+    pub fn services(&self) -> &[Service] {
+        &self.services
     }
 
     /// The labels of a namespace; an unknown one has none.

@@ -13,6 +13,7 @@
 //! - [`field_error`]: what is wrong with one field, in the API server's words.
 //! - [`selector`], [`port`], [`policy`]: a valid policy with the API's defaults applied.
 //! - [`cluster`]: namespaces, pods and policies together.
+//! - [`service`]: which pods a Service stands for, and at which of their ports.
 //! - [`isolation`]: the one place that says what policies mean for a pod.
 //! - [`evaluate`]: may this connection be made, and which rule decided?
 //! - [`explain`]: why not, or by which part of which rule.
@@ -44,4 +45,5 @@ pub mod port;
 pub mod ranges;
 pub mod read;
 pub mod selector;
+pub mod service;
 pub mod validate;

@@ -86,13 +86,15 @@ pub struct Manifests {
     pub policies: Vec<networking::v1::NetworkPolicy>,
     /// Where each of them is written.
     pub written: Vec<WrittenPolicy>,
+    /// Where each Service of the cluster is written.
+    pub written_services: Vec<WrittenPolicy>,
     /// Objects of kinds that say nothing about policies, by kind.
     pub skipped: BTreeMap<String, usize>,
     /// What the API server would refuse, although what it means is clear.
     pub refusals: Vec<Finding>,
 }
 
-/// Where a policy is written.
+/// Where a policy or a Service is written.
 #[derive(Clone, Debug)]
 pub struct WrittenPolicy {
     file: String,
@@ -100,7 +102,7 @@ pub struct WrittenPolicy {
 }
 
 impl WrittenPolicy {
-    /// A finding about the field at `path` of the policy.
+    /// A finding about the field at `path` of it.
     #[must_use]
     pub fn finding(&self, path: &str, message: String) -> Finding {
         let line = self.document.line(path);

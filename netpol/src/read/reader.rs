@@ -14,6 +14,7 @@ use super::strict::{DecodeError, decode, prune};
 use super::{Finding, Manifests, WrittenPolicy};
 use crate::cluster::{Pod, Workload, named_ports};
 use crate::selector::labels_of;
+use crate::service::Service;
 use crate::validate;
 
 /// What is skipped that is no object of the API: a values file, a report, a list of numbers.
@@ -22,7 +23,7 @@ pub(super) const NO_OBJECT: &str = "document that is no Kubernetes object";
 /// The version of the API that has the kinds which are read.
 fn api_version(kind: &str) -> Option<&'static str> {
     Some(match kind {
-        "Namespace" | "Pod" | "ReplicationController" => "v1",
+        "Namespace" | "Pod" | "ReplicationController" | "Service" => "v1",
         "NetworkPolicy" => "networking.k8s.io/v1",
         "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" => "apps/v1",
         "Job" | "CronJob" => "batch/v1",
@@ -136,6 +137,7 @@ impl Reader {
                 }
             }
             "NetworkPolicy" => self.policy(source),
+            "Service" => self.service(source),
             "Deployment" => self.workload::<apps::v1::Deployment>(source, kind, "/spec/template"),
             "ReplicaSet" => self.workload::<apps::v1::ReplicaSet>(source, kind, "/spec/template"),
             "StatefulSet" => self.workload::<apps::v1::StatefulSet>(source, kind, "/spec/template"),
@@ -232,6 +234,23 @@ impl Reader {
             }
             Err(errors) => {
                 for error in validate::metadata_errors(&object).into_iter().chain(errors) {
+                    self.find(source.file, source.document.line(&error.path), error.to_string());
+                }
+            }
+        }
+    }
+
+    fn service(&mut self, source: &Source<'_>) {
+        let Some(object) = self.decode::<core::v1::Service>(source) else { return };
+        match Service::from_api(&object) {
+            Ok(service) => {
+                self.manifests.cluster.add_service(service);
+                let document = source.document.part("", Value::Null);
+                let written = WrittenPolicy { file: source.file.to_owned(), document };
+                self.manifests.written_services.push(written);
+            }
+            Err(errors) => {
+                for error in errors {
                     self.find(source.file, source.document.line(&error.path), error.to_string());
                 }
             }
