@@ -12,7 +12,9 @@
 //! - [`validate`]: the API server's rules for a NetworkPolicy; [`names`]: for names and labels.
 //! - [`field_error`]: what is wrong with one field, in the API server's words.
 //! - [`selector`], [`port`], [`policy`]: a valid policy with the API's defaults applied.
-//! - [`cluster`]: namespaces, pods and policies together; [`owners`]: whose pods they are.
+//! - [`pod`]: pods; [`owners`]: whose they are.
+//! - [`cluster`]: namespaces, pods, policies and Services together.
+//! - [`service`]: which pods a Service stands for, and at which of their ports.
 //! - [`isolation`]: the one place that says what policies mean for a pod.
 //! - [`answer`]: yes, no, or not known.
 //! - [`evaluate`]: may this connection be made, and which rule decided?
@@ -44,9 +46,11 @@ pub mod lint;
 pub mod names;
 pub mod nftables;
 pub mod owners;
+pub mod pod;
 pub mod policy;
 pub mod port;
 pub mod ranges;
 pub mod read;
 pub mod selector;
+pub mod service;
 pub mod validate;

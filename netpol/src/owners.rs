@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::cluster::Workload;
+use crate::pod::Workload;
 use crate::selector::Labels;
 
 /// What an object of `kind` says of its owner: that which controls it, or else its first.

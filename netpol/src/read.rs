@@ -88,6 +88,8 @@ pub struct Manifests {
     pub written: Vec<WrittenPolicy>,
     /// Where each policy of a kind that is not modelled is written, in the order of those of the cluster.
     pub foreign: Vec<Place>,
+    /// Where each Service of the cluster is written.
+    pub written_services: Vec<WrittenPolicy>,
     /// Objects of kinds that say nothing about policies, by kind.
     pub skipped: BTreeMap<String, usize>,
     /// What the API server would refuse, although what it means is clear.
@@ -143,7 +145,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Where a policy is written.
+/// Where a policy or a Service is written.
 #[derive(Clone, Debug)]
 pub struct WrittenPolicy {
     file: String,
@@ -159,13 +161,13 @@ pub struct Options {
 }
 
 impl WrittenPolicy {
-    /// Where the field at `path` of the policy is written.
+    /// Where the field at `path` of it is written.
     #[must_use]
     pub fn place(&self, path: &str) -> Place {
         Place { file: self.file.clone(), line: self.document.line(path) }
     }
 
-    /// A finding about the field at `path` of the policy.
+    /// A finding about the field at `path` of it.
     #[must_use]
     pub fn finding(&self, path: &str, message: String) -> Finding {
         let line = self.document.line(path);

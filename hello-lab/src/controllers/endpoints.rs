@@ -98,7 +98,7 @@ fn target(port: &core::ServicePort, pods: &[Arc<Object>]) -> Option<u16> {
         Some(IntOrString::Int(number)) => u16::try_from(*number).ok(),
         Some(IntOrString::String(name)) => pods.iter().find_map(|pod| {
             let spec = pod.typed::<core::Pod>().spec.as_ref()?;
-            let named = netpol::cluster::named_ports(spec);
+            let named = netpol::pod::named_ports(spec);
             let protocol = netpol::port::Protocol::from_api(port.protocol.as_deref())?;
             named
                 .iter()

@@ -10,6 +10,7 @@ use crate::cluster::{ForeignPolicy, Pod, Workload};
 use crate::owners::{Owners, is_between};
 use crate::policy::Policy;
 use crate::selector::Labels;
+use crate::service::Service;
 
 /// What tells an object from all others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +53,10 @@ pub(super) enum Content {
     Policy {
         policy: Policy,
         object: Box<NetworkPolicy>,
+        written: WrittenPolicy,
+    },
+    Service {
+        service: Box<Service>,
         written: WrittenPolicy,
     },
     Foreign(ForeignPolicy),
@@ -112,6 +117,10 @@ impl Inventory {
                     manifests.cluster.add_policy(policy);
                     manifests.policies.push(*object);
                     manifests.written.push(written);
+                }
+                Content::Service { service, written } => {
+                    manifests.cluster.add_service(*service);
+                    manifests.written_services.push(written);
                 }
                 Content::Foreign(policy) => {
                     manifests.cluster.add_foreign(policy);

@@ -19,7 +19,7 @@ pub(super) enum Kind {
 /// The version of the API that has the kinds which are read.
 pub(super) fn api_version(kind: &str) -> Option<&'static str> {
     Some(match kind {
-        "Namespace" | "Pod" | "ReplicationController" => "v1",
+        "Namespace" | "Pod" | "ReplicationController" | "Service" => "v1",
         "NetworkPolicy" => "networking.k8s.io/v1",
         "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" => "apps/v1",
         "Job" | "CronJob" => "batch/v1",

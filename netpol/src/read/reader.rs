@@ -14,9 +14,11 @@ use super::inventory::{Content, Identity, Inventory};
 use super::kinds::{self, Kind, api_version, group, kind_of, kind_without_version, kinds_of};
 use super::strict::{DecodeError, decode, prune};
 use super::{Finding, Manifests, Options, Place, WrittenPolicy};
-use crate::cluster::{ForeignPolicy, Pod, Workload, named_ports, ports};
+use crate::cluster::ForeignPolicy;
 use crate::names::NamespacedName;
+use crate::pod::{Pod, Workload, named_ports, ports};
 use crate::selector::labels_of;
+use crate::service::Service;
 use crate::validate;
 
 /// What is skipped that is no object of the API: a values file, a report, a list of numbers.
@@ -177,6 +179,7 @@ impl Reader {
                 }
             }
             "NetworkPolicy" => self.policy(source),
+            "Service" => self.service(source),
             "Deployment" => self.workload::<apps::v1::Deployment>(source, kind, "/spec/template"),
             "ReplicaSet" => self.workload::<apps::v1::ReplicaSet>(source, kind, "/spec/template"),
             "StatefulSet" => self.workload::<apps::v1::StatefulSet>(source, kind, "/spec/template"),
@@ -281,6 +284,27 @@ impl Reader {
             }
             Err(errors) => {
                 for error in validate::metadata_errors(&object).into_iter().chain(errors) {
+                    self.find(source.file, source.document.line(&error.path), error.to_string());
+                }
+            }
+        }
+    }
+
+    fn service(&mut self, source: &Source<'_>) {
+        let Some(object) = self.decode::<core::v1::Service>(source) else { return };
+        match Service::from_api(&object) {
+            Ok(service) => {
+                let document = source.document.part("", Value::Null);
+                let written = WrittenPolicy { file: source.file.to_owned(), document };
+                let identity = identity("Service", &object.metadata);
+                self.add(
+                    source,
+                    identity,
+                    Content::Service { service: Box::new(service), written },
+                );
+            }
+            Err(errors) => {
+                for error in errors {
                     self.find(source.file, source.document.line(&error.path), error.to_string());
                 }
             }

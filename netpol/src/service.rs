@@ -1,0 +1,339 @@
+//! Services: which pods an address in front of them stands for, and at which of their ports.
+//!
+//! Policies never see a Service: a connection to its address has become one to a pod's address and
+//! `targetPort` by then (<https://kubernetes.io/docs/concepts/services-networking/network-policies/>:
+//! "cluster ingress and egress mechanisms often require rewriting the source or destination IP").
+//! The rules here are those of the API's documentation of `ServiceSpec` and `ServicePort`, and of the
+//! controller that makes EndpointSlices.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::field_error::FieldError;
+use crate::names::NamespacedName;
+use crate::pod::Pod;
+use crate::port::Protocol;
+use crate::selector::Labels;
+
+const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
+
+/// A Service, as far as it says who is behind its address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Its namespace, whose pods alone it selects.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its own labels.
+    pub labels: Labels,
+    /// The labels that its pods have; `None` where it has no selector. ("If empty or not present, the
+    /// service is assumed to have an external process managing its endpoints.")
+    pub selector: Option<Labels>,
+    /// How it is exposed.
+    pub kind: ServiceType,
+    /// Its addresses, where some are written down: a cluster gives it one if not.
+    pub cluster_ips: Vec<IpAddr>,
+    /// Whether it has no address of its own (`clusterIP: None`): its name stands for those of its pods.
+    pub headless: bool,
+    /// What an `ExternalName` stands for.
+    pub external_name: Option<String>,
+    /// Its ports.
+    pub ports: Vec<ServicePort>,
+}
+
+/// `ServiceSpec.type`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServiceType {
+    /// An address inside the cluster; the default.
+    #[default]
+    ClusterIp,
+    /// That, and a port of every node.
+    NodePort,
+    /// That, and a load balancer outside.
+    LoadBalancer,
+    /// Another name, and nothing else.
+    ExternalName,
+}
+
+/// One port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Its name, where it has one.
+    pub name: Option<String>,
+    /// The protocol; TCP if it names none.
+    pub protocol: Protocol,
+    /// The port of the Service's own address.
+    pub port: u16,
+    /// The port of its pods.
+    pub target: TargetPort,
+}
+
+/// The port of a pod that a Service's port leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetPort {
+    /// The same of every pod.
+    Number(u16),
+    /// Each pod's container port of this name.
+    Named(String),
+}
+
+/// Who is behind a Service.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Endpoints<'a> {
+    /// The pods that it selects.
+    Pods(Vec<&'a Pod>),
+    /// It has no selector: somebody else says who its endpoints are.
+    Unknown,
+    /// Another name, probably outside the cluster.
+    External(&'a str),
+}
+
+impl Service {
+    /// Reads a Service. What the API server would refuse of that which is read here is an error.
+    pub fn from_api(service: &core::Service) -> Result<Self, Vec<FieldError>> {
+        let NamespacedName { namespace, name } = NamespacedName::of(&service.metadata);
+        let spec = service.spec.clone().unwrap_or_default();
+        let mut errors = Vec::new();
+        let kind = match spec.type_.as_deref() {
+            None | Some("ClusterIP") => ServiceType::ClusterIp,
+            Some("NodePort") => ServiceType::NodePort,
+            Some("LoadBalancer") => ServiceType::LoadBalancer,
+            Some("ExternalName") => ServiceType::ExternalName,
+            Some(other) => {
+                let supported = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+                errors.push(FieldError::not_supported("spec.type", other, supported));
+                ServiceType::default()
+            }
+        };
+        let given = match spec.cluster_ips.filter(|addresses| !addresses.is_empty()) {
+            Some(addresses) => addresses,
+            None => spec.cluster_ip.into_iter().collect(),
+        };
+        let headless = given.iter().any(|address| address == "None");
+        let mut cluster_ips = Vec::new();
+        for text in given.iter().filter(|text| !text.is_empty() && *text != "None") {
+            if let Ok(address) = text.parse() {
+                cluster_ips.push(address);
+            } else {
+                let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+                errors.push(FieldError::invalid("spec.clusterIP", text.as_str(), detail));
+            }
+        }
+        let mut ports = Vec::new();
+        for (index, port) in spec.ports.iter().flatten().enumerate() {
+            match ServicePort::from_api(&format!("spec.ports[{index}]"), port, headless) {
+                Ok(port) => ports.push(port),
+                Err(more) => errors.extend(more),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let is_external = kind == ServiceType::ExternalName;
+        Ok(Self {
+            namespace,
+            name,
+            labels: service.metadata.labels.clone().unwrap_or_default(),
+            selector: spec.selector.filter(|selector| !selector.is_empty() && !is_external),
+            kind,
+            cluster_ips,
+            headless,
+            external_name: spec.external_name.filter(|_| is_external),
+            ports,
+        })
+    }
+
+    /// Who of `pods` is behind it: those of its namespace that have all labels of its selector, those on
+    /// their node's network too (`endpointslice.Reconciler`; pods that have finished are to be left out).
+    #[must_use]
+    pub fn endpoints<'a>(&'a self, pods: &'a [Pod]) -> Endpoints<'a> {
+        if self.kind == ServiceType::ExternalName {
+            return Endpoints::External(self.external_name.as_deref().unwrap_or_default());
+        }
+        match &self.selector {
+            None => Endpoints::Unknown,
+            Some(_) => Endpoints::Pods(pods.iter().filter(|pod| self.selects(pod)).collect()),
+        }
+    }
+
+    /// Whether `pod` is one of its endpoints by its selector.
+    #[must_use]
+    pub fn selects(&self, pod: &Pod) -> bool {
+        let has = |(key, value): (&String, &String)| pod.labels.get(key) == Some(value);
+        self.namespace == pod.namespace
+            && self.selector.as_ref().is_some_and(|selector| selector.iter().all(has))
+    }
+}
+
+impl ServicePort {
+    fn from_api(
+        path: &str,
+        port: &core::ServicePort,
+        headless: bool,
+    ) -> Result<Self, Vec<FieldError>> {
+        let mut errors = Vec::new();
+        let protocol = Protocol::from_api(port.protocol.as_deref()).unwrap_or_else(|| {
+            let name = port.protocol.clone().unwrap_or_default();
+            let supported = &["SCTP", "TCP", "UDP"];
+            errors.push(FieldError::not_supported(format!("{path}.protocol"), name, supported));
+            Protocol::Tcp
+        });
+        let mut number = |field: &str, number: i32| {
+            let valid = u16::try_from(number).ok().filter(|number| *number != 0);
+            valid.unwrap_or_else(|| {
+                errors.push(FieldError::invalid(format!("{path}.{field}"), number, PORT_RANGE));
+                0
+            })
+        };
+        let own = number("port", port.port);
+        let target = match &port.target_port {
+            // "If this is not specified, the value of the 'port' field is used"; 0 and "" are not
+            // specified either (`SetDefaults_Service`). "This field is ignored for services with
+            // clusterIP=None": who asks for its name connects to a pod by the port that he knows.
+            None | Some(IntOrString::Int(0)) => TargetPort::Number(own),
+            Some(IntOrString::String(name)) if name.is_empty() => TargetPort::Number(own),
+            Some(_) if headless => TargetPort::Number(own),
+            Some(IntOrString::Int(target)) => TargetPort::Number(number("targetPort", *target)),
+            Some(IntOrString::String(name)) => TargetPort::Named(name.clone()),
+        };
+        let name = port.name.clone().filter(|name| !name.is_empty());
+        if errors.is_empty() { Ok(Self { name, protocol, port: own, target }) } else { Err(errors) }
+    }
+
+    /// The port of `pod` that this one leads to; `None` where the pod has none of its target's name
+    /// *and protocol*: then the pod is no endpoint of this port (`podutil.FindPort`). "If this is a
+    /// string, it will be looked up as a named port in the target Pod's container ports."
+    #[must_use]
+    pub fn target_on(&self, pod: &Pod) -> Option<u16> {
+        match &self.target {
+            TargetPort::Number(number) => Some(*number),
+            TargetPort::Named(name) => pod.ports_named(name, self.protocol).next(),
+        }
+    }
+}
+
+/// `NAMESPACE/NAME`.
+impl fmt::Display for Service {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.namespace, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::pod::NamedPort;
+
+    fn read(spec: &Value) -> Result<Service, Vec<String>> {
+        let object = json!({"metadata": {"name": "s", "labels": {"a": "b"}}, "spec": spec});
+        Service::from_api(&serde_json::from_value(object).unwrap())
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    }
+
+    fn pod(name: &str, app: &str, ports: &[(&str, Protocol, u16)]) -> Pod {
+        let named = |(name, protocol, port): &(&str, Protocol, u16)| NamedPort {
+            name: (*name).to_owned(),
+            protocol: *protocol,
+            port: *port,
+        };
+        Pod {
+            namespace: "default".into(),
+            name: name.into(),
+            labels: [("app".into(), app.into())].into(),
+            named_ports: ports.iter().map(named).collect(),
+            ..Pod::default()
+        }
+    }
+
+    #[test]
+    fn a_service_selects_the_pods_of_its_namespace_with_all_its_labels_on_any_network() {
+        let pods = [
+            pod("a", "web", &[]),
+            Pod { host_network: true, ..pod("b", "web", &[]) },
+            Pod { namespace: "other".into(), ..pod("c", "web", &[]) },
+            pod("d", "db", &[]),
+        ];
+        let names = |selector: Value| match read(&json!({"selector": selector}))
+            .unwrap()
+            .endpoints(&pods)
+        {
+            Endpoints::Pods(pods) => pods.iter().map(|pod| pod.name.clone()).collect(),
+            other => vec![format!("{other:?}")],
+        };
+        assert_eq!(names(json!({"app": "web"})), ["a", "b"]);
+        assert_eq!(names(json!({"app": "web", "tier": "x"})), [""; 0]);
+    }
+
+    #[test]
+    fn without_a_selector_the_endpoints_are_not_known() {
+        for spec in [json!({}), json!({"selector": {}}), json!({"selector": null})] {
+            assert_eq!(read(&spec).unwrap().endpoints(&[]), Endpoints::Unknown, "{spec}");
+        }
+        let spec =
+            json!({"type": "ExternalName", "externalName": "a.example", "selector": {"a": "b"}});
+        assert_eq!(read(&spec).unwrap().endpoints(&[]), Endpoints::External("a.example"));
+    }
+
+    #[test]
+    fn a_named_target_is_each_pods_own_port_of_that_name_and_protocol() {
+        let service = read(&json!({"ports": [
+            {"name": "p1", "port": 80, "targetPort": "svc1"},
+            {"name": "p2", "port": 81, "targetPort": "svc2"},
+            {"name": "udp", "port": 80, "protocol": "UDP", "targetPort": "svc1"},
+        ]}))
+        .unwrap();
+        let one = pod("one", "m", &[("svc1", Protocol::Tcp, 100)]);
+        let two = pod("two", "m", &[("svc2", Protocol::Tcp, 101), ("svc1", Protocol::Udp, 102)]);
+        let targets =
+            |pod| service.ports.iter().map(|port| port.target_on(pod)).collect::<Vec<_>>();
+        assert_eq!(targets(&one), [Some(100), None, None]);
+        assert_eq!(targets(&two), [None, Some(101), Some(102)]);
+    }
+
+    #[test]
+    fn a_target_that_is_not_given_is_the_port_and_a_headless_service_has_no_other() {
+        let targets = |cluster_ip: &str| {
+            let ports = json!([
+                {"port": 1}, {"port": 2, "targetPort": 0}, {"port": 3, "targetPort": ""},
+                {"port": 4, "targetPort": 5}, {"port": 6, "targetPort": "http"},
+            ]);
+            let service = read(&json!({"clusterIP": cluster_ip, "ports": ports})).unwrap();
+            let pod = pod("a", "a", &[("http", Protocol::Tcp, 7)]);
+            service.ports.iter().map(|port| port.target_on(&pod).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(targets(""), [1, 2, 3, 5, 7]);
+        assert_eq!(targets("None"), [1, 2, 3, 4, 6]);
+    }
+
+    #[test]
+    fn its_addresses_are_those_that_are_written_down() {
+        let of = |spec: Value| {
+            let service = read(&spec).unwrap();
+            (service.headless, service.cluster_ips.len())
+        };
+        assert_eq!(of(json!({})), (false, 0));
+        assert_eq!(of(json!({"clusterIP": ""})), (false, 0));
+        assert_eq!(of(json!({"clusterIP": "None", "clusterIPs": ["None"]})), (true, 0));
+        assert_eq!(of(json!({"clusterIP": "10.96.0.1"})), (false, 1));
+        let both = json!({"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1", "fd00::1"]});
+        assert_eq!(of(both), (false, 2));
+    }
+
+    #[test]
+    fn what_the_api_server_refuses_is_an_error() {
+        let spec = json!({
+            "type": "Cluster", "clusterIP": "10.96.0",
+            "ports": [{"port": 0}, {"port": 1, "protocol": "tcp"}, {"port": 1, "targetPort": 65536}],
+        });
+        let errors = read(&spec).unwrap_err();
+        let paths: Vec<_> = errors.iter().map(|error| error.split(": ").next().unwrap()).collect();
+        let fields =
+            ["spec.type", "spec.clusterIP", "spec.ports[0].port", "spec.ports[1].protocol"];
+        assert_eq!(paths, [&fields[..], &["spec.ports[2].targetPort"]].concat());
+    }
+}
