@@ -1,11 +1,15 @@
 //! The ends of a connection as people name them: as `netpol list` prints them, as kubectl takes them, by
 //! address.
 
+mod destination;
+
 use std::net::IpAddr;
 
+pub use self::destination::{Destination, PortName, destination, is_service};
 use crate::cluster::{Cluster, Pod};
 use crate::connectivity::ListedEnd;
 use crate::isolation::End;
+use crate::port::Protocol;
 
 /// A name is nobody's, or several ends'.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +29,44 @@ pub enum EndError {
         text: String,
         /// All of them.
         ends: Vec<String>,
+    },
+    /// No Service is called so.
+    #[error("{text:?}: no such Service; there are: {there}")]
+    NoSuchService {
+        /// What was asked for.
+        text: String,
+        /// Those that there are.
+        there: String,
+    },
+    /// A Service has not this port.
+    #[error("Service {service} has no {protocol} port {port}; it has: {there}")]
+    NoServicePort {
+        /// The Service.
+        service: String,
+        /// What was asked for.
+        port: String,
+        /// The protocol.
+        protocol: Protocol,
+        /// Those that it has.
+        there: String,
+    },
+    /// A pod has no port of this name.
+    #[error("{pod} has no {protocol} port named {port:?}; it names: {there}")]
+    NoSuchPort {
+        /// The pod.
+        pod: String,
+        /// What was asked for.
+        port: String,
+        /// The protocol.
+        protocol: Protocol,
+        /// The names that it has.
+        there: String,
+    },
+    /// An address has no named ports.
+    #[error("{port:?}: an address has no named ports; write a number from 1 to 65535")]
+    NoNamedPorts {
+        /// What was asked for.
+        port: String,
     },
     /// A kind that has no pods.
     #[error("{text:?}: {kind} is no kind that makes pods")]
@@ -152,7 +194,7 @@ pub fn kind_of(resource: &str) -> Option<&'static str> {
 }
 
 fn is_without_pods(kind: &str) -> bool {
-    matches!(kind, "NetworkPolicy" | "Namespace")
+    matches!(kind, "NetworkPolicy" | "Namespace" | "Service")
 }
 
 /// Who may have been meant: those that are spelt most like `text`, or some of all.
@@ -179,12 +221,17 @@ fn hint(cluster: &Cluster, text: &str) -> String {
         let names: Vec<&str> = scored.iter().take(3).map(|(_, end)| *end).collect();
         return format!("; did you mean {}?", names.join(" or "));
     }
-    let names: Vec<&str> = all.iter().take(LISTED).map(|(end, _)| end.as_str()).collect();
-    let more = match all.len().saturating_sub(LISTED) {
+    format!("; there are: {}", listed(all.into_iter().map(|(end, _)| end).collect()))
+}
+
+/// Some of `names`, and how many more there are.
+fn listed(names: Vec<String>) -> String {
+    let more = match names.len().saturating_sub(LISTED) {
         0 => String::new(),
-        more => format!(" and {more} more (netpol list shows all)"),
+        more => format!(" and {more} more"),
     };
-    format!("; there are: {}{more}", names.join(", "))
+    let names: Vec<String> = names.into_iter().take(LISTED).collect();
+    if names.is_empty() { "none".to_owned() } else { format!("{}{more}", names.join(", ")) }
 }
 
 #[cfg(test)]

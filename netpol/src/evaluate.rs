@@ -118,7 +118,7 @@ fn is_on_host_network(end: End<'_>) -> bool {
 fn moved(end: End<'_>) -> Option<Pod> {
     match end {
         End::Pod(pod) => Some(pod.on_its_own_network()),
-        End::Node | End::Address(_) => None,
+        End::Node | End::Address(_) | End::Outside => None,
     }
 }
 

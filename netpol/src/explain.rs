@@ -206,6 +206,12 @@ impl<'a> Side<'a, '_> {
                     Words(peer)
                 ));
             }
+            (Peer::Block { .. }, End::Outside) => {
+                obstacles.push(format!("{} may hold it or not", Words(peer)));
+            }
+            (Peer::Pods { .. }, End::Outside) => {
+                obstacles.push(format!("{} names pods, and it is none", Words(peer)));
+            }
             (Peer::Pods { .. }, End::Address(address)) => {
                 obstacles.push(format!("{} names pods, and {address} is none", Words(peer)));
             }
@@ -305,6 +311,7 @@ fn name(end: End<'_>) -> String {
         End::Pod(pod) => pod_and_addresses(pod),
         End::Node => "the node".to_owned(),
         End::Address(address) => address.to_string(),
+        End::Outside => "what is outside".to_owned(),
     }
 }
 

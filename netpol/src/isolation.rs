@@ -80,6 +80,8 @@ pub enum End<'a> {
     Node,
     /// Any other address.
     Address(IpAddr),
+    /// An address outside the cluster of which nothing more is known.
+    Outside,
 }
 
 impl<'a> Isolation<'a> {
@@ -165,7 +167,7 @@ impl Allowance<'_> {
             PortSpec::Range(range) => range.contains(port),
             PortSpec::Named(name) => match destination {
                 End::Pod(pod) => pod.ports_named(name, protocol).any(|number| number == port),
-                End::Node | End::Address(_) => false,
+                End::Node | End::Address(_) | End::Outside => false,
             },
         })
     }
@@ -282,7 +284,8 @@ impl Peer {
     #[must_use]
     pub fn names(&self, cluster: &Cluster, namespace: &str, end: End<'_>) -> Answer {
         match (self, end) {
-            (_, End::Node) | (Self::Pods { .. }, End::Address(_)) => Answer::No,
+            (_, End::Node) | (Self::Pods { .. }, End::Address(_) | End::Outside) => Answer::No,
+            (Self::Block { .. }, End::Outside) => Answer::Unknown,
             (Self::Block { .. }, End::Address(address)) => self.contains(address).into(),
             (Self::Block { .. }, End::Pod(pod)) if pod.addresses.is_empty() => Answer::Unknown,
             (Self::Block { .. }, End::Pod(pod)) => {
@@ -308,7 +311,11 @@ impl Peer {
     }
 }
 
-/// Whether `end` is a pod whose addresses are not known.
+/// Whether the addresses of `end` are not known.
 fn is_addressless(end: End<'_>) -> bool {
-    matches!(end, End::Pod(pod) if pod.addresses.is_empty())
+    match end {
+        End::Pod(pod) => pod.addresses.is_empty(),
+        End::Outside => true,
+        End::Node | End::Address(_) => false,
+    }
 }

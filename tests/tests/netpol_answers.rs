@@ -346,3 +346,38 @@ fn copy(paths: &[&str], to: &Path) {
         }
     }
 }
+
+#[test]
+fn policies_see_the_port_of_the_pod_behind_a_service() {
+    let text = |port: u16| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: backend}}\n---\n\
+             apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: db}}\n\
+             spec: {{template: {{metadata: {{labels: {{app: db}}}}, spec: {{containers: [{{name: c, ports: [{{containerPort: 8080}}]}}]}}}}}}\n---\n\
+             apiVersion: v1\nkind: Service\nmetadata: {{name: db}}\nspec: {{selector: {{app: db}}, ports: [{{port: 80, targetPort: 8080}}]}}\n---\n{}",
+            policy(&format!(
+                "{{podSelector: {{matchLabels: {{app: db}}}}, ingress: [{{ports: [{{port: {port}}}]}}]}}"
+            ))
+        )
+    };
+    for destination in ["svc/db:80", "db:80", "db.default.svc:80"] {
+        let why = |port: u16, expected: &str| {
+            netpol(&["why", "backend", destination, "-", "--expect", expected], &text(port)).ok()
+        };
+        let said = why(80, "denied");
+        assert!(
+            said.starts_with("Service default/db:80/TCP stands for default/db[Deployment]:8080\n"),
+            "{said}"
+        );
+        let _ = why(8080, "allowed");
+    }
+    let source = netpol(&["why", "svc/db", "backend:80", "-"], &text(80));
+    assert_eq!(source.status.code(), Some(2));
+    assert!(source.stderr.contains("opens no connection"), "{}", source.stderr);
+    let none = text(80).replace("selector: {app: db}, ", "selector: {app: d}, ");
+    let said = netpol(&["why", "backend", "svc/db:80", "-"], &none).ok();
+    assert_eq!(said, "Service default/db:80/TCP has no endpoint: nobody answers\n");
+    let by_hand = text(80).replace("selector: {app: db}, ", "");
+    let said = netpol(&["why", "backend", "svc/db:80", "-"], &by_hand);
+    assert_eq!(said.status.code(), Some(3), "{}", said.stdout);
+}

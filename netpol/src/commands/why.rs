@@ -1,5 +1,6 @@
 //! `netpol why`.
 
+use std::collections::HashSet;
 use std::fmt::{Display, Write as _};
 use std::net::IpAddr;
 
@@ -8,7 +9,7 @@ use clap::{Args, ValueEnum};
 use netpol::answer::Answer;
 use netpol::cluster::Pod;
 use netpol::connectivity::ListedEnd;
-use netpol::ends;
+use netpol::ends::{self, Destination, PortName};
 use netpol::evaluate::Connection;
 use netpol::explain::{Explanation, Miss, Reason, explain};
 use netpol::isolation::End;
@@ -23,7 +24,8 @@ use super::{Failure, say};
 /// Say whether a connection may be made, and which rule decided
 ///
 /// SRC and DST are [NAMESPACE/]NAME of a workload or a pod, as `netpol list` prints them or as kubectl
-/// takes them (deploy/web), or an address outside. For a denial each policy that isolates is named,
+/// takes them (deploy/web), or an address outside. DST may be a Service too (svc/web, web.default.svc, or
+/// its address): the answer is that for the pods behind it, at their own port. For a denial each policy that isolates is named,
 /// and of its rules the one that came nearest, with what kept it from matching. Exits 3 if the answer
 /// cannot be known, as with policies of kinds that are not modelled.
 ///
@@ -68,20 +70,32 @@ impl Why {
         let namespace = self.sources.how.choice.default.namespace.clone();
         let manifests = self.sources.read_workloads()?;
         let bad = |error: anyhow::Error| Failure::BadArgument(error);
-        let (destination, port, protocol) = destination(&self.destination).map_err(bad)?;
-        let find = |text| {
-            ends::find(&manifests.cluster, &namespace, text).map_err(|error| bad(error.into()))
+        let Wanted { end, port, protocol } = Wanted::parse(&self.destination).map_err(bad)?;
+        let cluster = &manifests.cluster;
+        if ends::is_service(cluster, &namespace, &self.source) {
+            return Err(bad(anyhow!(
+                "{:?} is a Service, which opens no connection; name the workload that does",
+                self.source
+            )));
+        }
+        let sources =
+            ends::find(cluster, &namespace, &self.source).map_err(|error| bad(error.into()))?;
+        let destination = ends::destination(cluster, &namespace, end, &port, protocol)
+            .map_err(|error| bad(error.into()))?;
+        let mut told = Told {
+            manifests: &manifests,
+            text: String::new(),
+            answers: Vec::new(),
+            seen: HashSet::new(),
         };
-        let (sources, destinations) = (find(&self.source)?, find(destination)?);
-        let mut told = Told { manifests: &manifests, text: String::new(), answers: Vec::new() };
+        told.service(&destination, protocol);
         for source in &sources {
-            for destination in &destinations {
-                let number = number(*destination, port, protocol).map_err(bad)?;
+            for (destination, port) in &destination.ends {
                 told.connection(&Connection {
                     source: *source,
                     destination: *destination,
                     protocol,
-                    port: number,
+                    port: *port,
                 });
             }
         }
@@ -110,45 +124,39 @@ fn verdict(answers: &[Answer], expected: Option<Answer>) -> Result<(), Failure> 
     }
 }
 
-/// Splits `DST:PORT[/PROTOCOL]`; an address of IPv6 is in brackets.
-fn destination(text: &str) -> anyhow::Result<(&str, &str, Protocol)> {
-    let expected =
-        || anyhow!("{text:?}: expected DST:PORT or DST:PORT/PROTOCOL, as hello-server:8080");
-    let (end, port) = text.rsplit_once(':').ok_or_else(expected)?;
-    let (port, protocol) = match port.split_once('/') {
-        None => (port, Protocol::Tcp),
-        Some((port, protocol)) => {
-            let protocol = protocol.to_ascii_uppercase();
-            let known = Protocol::from_api(Some(&protocol));
-            (port, known.ok_or_else(|| anyhow!("{text:?}: a protocol is TCP, UDP or SCTP"))?)
-        }
-    };
-    if end.is_empty() || port.is_empty() {
-        return Err(expected());
-    }
-    Ok((end, port, protocol))
+/// `DST:PORT[/PROTOCOL]`, taken apart; an address of IPv6 is in brackets.
+struct Wanted<'t> {
+    end: &'t str,
+    port: PortName,
+    protocol: Protocol,
 }
 
-/// The port by its number, or by the name that the destination gives it.
-fn number(destination: End<'_>, port: &str, protocol: Protocol) -> anyhow::Result<u16> {
-    if port.bytes().all(|byte| byte.is_ascii_digit()) {
-        return match port.parse() {
-            Ok(0) | Err(_) => bail!("port {port}: ports are 1 to 65535"),
-            Ok(number) => Ok(number),
+impl<'t> Wanted<'t> {
+    fn parse(text: &'t str) -> anyhow::Result<Self> {
+        let expected =
+            || anyhow!("{text:?}: expected DST:PORT or DST:PORT/PROTOCOL, as hello-server:8080");
+        let (end, port) = text.rsplit_once(':').ok_or_else(expected)?;
+        let (port, protocol) = match port.split_once('/') {
+            None => (port, Protocol::Tcp),
+            Some((port, protocol)) => {
+                let protocol = protocol.to_ascii_uppercase();
+                let known = Protocol::from_api(Some(&protocol));
+                (port, known.ok_or_else(|| anyhow!("{text:?}: a protocol is TCP, UDP or SCTP"))?)
+            }
         };
+        if end.is_empty() || port.is_empty() {
+            return Err(expected());
+        }
+        let port = if port.bytes().all(|byte| byte.is_ascii_digit()) {
+            match port.parse() {
+                Ok(0) | Err(_) => bail!("port {port}: ports are 1 to 65535"),
+                Ok(number) => PortName::Number(number),
+            }
+        } else {
+            PortName::Named(port.to_owned())
+        };
+        Ok(Self { end, port, protocol })
     }
-    let End::Pod(pod) = destination else {
-        bail!("{port:?}: an address has no named ports; write a number from 1 to 65535");
-    };
-    pod.ports_named(port, protocol).next().ok_or_else(|| {
-        let names = pod.named_ports.iter().map(|port| match port.protocol {
-            Protocol::Tcp => port.name.clone(),
-            other => format!("{} ({other})", port.name),
-        });
-        let names: Vec<_> = names.collect();
-        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        anyhow!("{pod} has no {protocol} port named {port:?}; it names: {names}")
-    })
 }
 
 /// The answers, and what is said of them.
@@ -156,6 +164,8 @@ struct Told<'m> {
     manifests: &'m Manifests,
     text: String,
     answers: Vec<Answer>,
+    /// Ends, port and answer of what was told already.
+    seen: HashSet<(String, String, u16, Answer)>,
 }
 
 /// A family of addresses.
@@ -180,6 +190,38 @@ impl Family {
 }
 
 impl Told<'_> {
+    /// Says who is behind the Service that the connection goes through.
+    fn service(&mut self, destination: &Destination<'_>, protocol: Protocol) {
+        let Some((service, port)) = destination.through else { return };
+        let mut ends: Vec<String> = destination
+            .ends
+            .iter()
+            .map(|(end, target)| format!("{}:{target}", name(*end)))
+            .collect();
+        ends.sort();
+        ends.dedup();
+        let count = destination.ends.len();
+        let stands = match (destination.is_unknown, count) {
+            (true, _) => {
+                self.answers.push(Answer::Unknown);
+                "has no selector: who its endpoints are is not known".to_owned()
+            }
+            (false, 0) => {
+                self.answers.push(Answer::No);
+                "has no endpoint: nobody answers".to_owned()
+            }
+            (false, 1) => format!("stands for {}", ends.join(", ")),
+            (false, count) => format!("stands for {} ({count} endpoints)", ends.join(", ")),
+        };
+        self.line(0, format_args!("Service {service}:{port}/{protocol} {stands}"));
+        for pod in &destination.without_port {
+            self.line(
+                2,
+                format_args!("{pod} is none: it has no port of the name that the Service leads to"),
+            );
+        }
+    }
+
     /// Explains a connection: once for each family of addresses if the answers differ. Pods of one workload
     /// mostly have the same answer: to tell it once is enough.
     fn connection(&mut self, connection: &Connection<'_>) {
@@ -189,7 +231,7 @@ impl Told<'_> {
             End::Pod(pod) => [Family::V4, Family::V6]
                 .iter()
                 .all(|family| pod.addresses.iter().any(|one| family.has(one))),
-            End::Node | End::Address(_) => false,
+            End::Node | End::Address(_) | End::Outside => false,
         };
         if both(source) && both(destination) {
             let parts = [Family::V4, Family::V6]
@@ -221,12 +263,11 @@ impl Told<'_> {
     }
 
     fn tell(&mut self, connection: &Connection<'_>, explanation: &Explanation<'_>, over: &str) {
-        let is_new = !self.answers.contains(&explanation.answer);
         self.answers.push(explanation.answer);
-        if !is_new {
+        let Connection { source, destination, protocol, port } = *connection;
+        if !self.seen.insert((name(source), name(destination), port, explanation.answer)) {
             return;
         }
-        let Connection { source, destination, protocol, port } = *connection;
         let colour = match explanation.answer {
             Answer::Yes => Colour::Green,
             Answer::No => Colour::Red,
@@ -345,5 +386,6 @@ fn name(end: End<'_>) -> String {
         End::Pod(pod) => ListedEnd::of(pod).to_string(),
         End::Node => "the node".to_owned(),
         End::Address(address) => address.to_string(),
+        End::Outside => "an address outside".to_owned(),
     }
 }
