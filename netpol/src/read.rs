@@ -1,11 +1,14 @@
 //! Manifests, read strictly: what the API server would refuse, or silently drop, is a finding.
 
+mod compose;
 pub mod document;
 mod files;
 mod inventory;
 mod kinds;
+mod parse_error;
 mod reader;
 mod scalar;
+mod stream;
 pub mod strict;
 #[cfg(test)]
 mod tests;

@@ -1,54 +1,91 @@
 //! One YAML or JSON document with the line of each of its fields.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
-use serde_saphyr::{Budget, Location, Options, Spanned, from_multiple_with_options};
+use serde_json::Value;
 
-use super::scalar;
+use super::compose::{Composed, Lines, compose, lines};
+pub use super::parse_error::ParseError;
+use super::scalar::whole_numbers;
+use super::stream::{BadSeparator, Part, parts};
 
 /// A document: its value, and where its fields stand.
 #[derive(Clone, Debug, Default)]
 pub struct Document {
     /// What it says.
     pub value: Value,
-    lines: BTreeMap<String, u64>,
+    /// Whether it is of a kind that nobody asked for: then the value is its head.
+    pub is_unread: bool,
+    source: Arc<Source>,
+    /// The path of this part in the document.
+    path: String,
 }
 
-/// A text is no YAML.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct ParseError {
-    /// The line, where one is known.
-    pub line: Option<u64>,
-    /// What is wrong there.
-    pub message: String,
+/// The text of a document. Lines are looked for when the first one is asked for: few are.
+#[derive(Debug, Default)]
+struct Source {
+    text: String,
+    lines_before: u64,
+    lines: OnceLock<Lines>,
 }
 
 impl Document {
-    /// Reads every document of a text. Duplicate keys are errors; JSON is YAML.
+    /// Reads every document of a text, one wrong document as one error. Duplicate keys are errors. Of
+    /// those whose `apiVersion` and `kind` say so to `is_unread` only the head is read.
+    pub fn read_each<'t>(
+        text: &'t str,
+        is_unread: &'t dyn Fn(&str, &str) -> bool,
+    ) -> impl Iterator<Item = Result<Self, ParseError>> + 't {
+        // What an editor may put in front.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        parts(text).into_iter().map(move |found| match found {
+            Ok(part) => Self::read(part, is_unread),
+            Err(BadSeparator { line, rest }) => {
+                let message = format!(
+                    "a line that begins with --- ends there, or with a comment; not with {rest}"
+                );
+                Err(ParseError::at(line, message))
+            }
+        })
+    }
+
+    /// Reads every document of a text.
     pub fn read_all(text: &str) -> Result<Vec<Self>, ParseError> {
-        let mut options = Options::default();
-        options.budget = Some(budget(text));
-        // What a word means is for `scalar::resolve` to say.
-        options.strict_booleans = true;
-        let nodes: Vec<Node> = from_multiple_with_options(text, options).map_err(|error| {
-            let line = error.location().map(|place| place.line());
-            ParseError { line, message: sentence(&error) }
-        })?;
-        Ok(nodes.into_iter().map(|node| Self::from_node(text, node)).collect())
+        Self::read_each(text, &|_, _| false).collect()
+    }
+
+    fn read(part: Part<'_>, is_unread: &dyn Fn(&str, &str) -> bool) -> Result<Self, ParseError> {
+        let Part { text, lines_before, is_json } = part;
+        let text = with_line_feed(text);
+        let read = compose(&text, is_unread);
+        let read = if is_json { as_json(&text, read) } else { read };
+        let (value, is_unread) = match read {
+            Ok(Composed::Whole(value)) => (value, false),
+            Ok(Composed::Head(value)) => (value, true),
+            Err(ParseError { line, message }) => {
+                let line = line.map(|line| line + lines_before);
+                return Err(ParseError { line, message });
+            }
+        };
+        // What is only counted needs no lines.
+        let text = if is_unread { String::new() } else { text.into_owned() };
+        let source = Source { text, lines_before, lines: OnceLock::new() };
+        Ok(Self { value, is_unread, source: Arc::new(source), path: String::new() })
     }
 
     /// The line of the field at `path` (in the notation `spec.ingress[0].from`), or else of the
     /// nearest thing round it.
     #[must_use]
     pub fn line(&self, path: &str) -> Option<u64> {
-        let mut path = path;
+        let lines = self.source.lines.get_or_init(|| lines(&self.source.text));
+        let dot =
+            if self.path.is_empty() || path.is_empty() || path.starts_with('[') { "" } else { "." };
+        let whole = format!("{}{dot}{path}", self.path);
+        let mut path = whole.as_str();
         loop {
-            if let Some(line) = self.lines.get(path) {
-                return Some(*line);
+            if let Some(line) = lines.get(path) {
+                return Some(*line + self.source.lines_before);
             }
             if path.is_empty() {
                 return None;
@@ -60,181 +97,33 @@ impl Document {
     /// The part at `path` as a document of its own.
     #[must_use]
     pub fn part(&self, path: &str, value: Value) -> Self {
-        // What begins alike stands together.
-        let below = self.lines.range(path.to_owned()..).map_while(|(place, line)| {
-            let rest = place.strip_prefix(path)?;
-            Some((rest.strip_prefix('.').unwrap_or(rest).to_owned(), *line))
-        });
-        Self { value, lines: below.collect() }
+        let dot =
+            if self.path.is_empty() || path.is_empty() || path.starts_with('[') { "" } else { "." };
+        let path = format!("{}{dot}{path}", self.path);
+        Self { value, is_unread: false, source: Arc::clone(&self.source), path }
     }
+}
 
-    fn from_node(text: &str, node: Node) -> Self {
-        let mut document = Self::default();
-        document.lines.insert(String::new(), node.line);
-        document.value = document.take(text, String::new(), node);
-        document
-    }
-
-    fn take(&mut self, text: &str, path: String, node: Node) -> Value {
-        match node.content {
-            Content::Scalar(value) => plain(text, node.place).map_or(value, scalar::resolve),
-            Content::Sequence(elements) => {
-                let place = |index| format!("{path}[{index}]");
-                let elements = elements.into_iter().enumerate().map(|(index, node)| {
-                    self.lines.insert(place(index), node.line);
-                    self.take(text, place(index), node)
-                });
-                Value::Array(elements.collect())
-            }
-            Content::Mapping(fields) => {
-                let mut object = Map::new();
-                for (key, place, node) in fields {
-                    let key = plain(text, place).map_or(key, scalar::resolve_key);
-                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                    self.lines.insert(path.clone(), place.line());
-                    let value = self.take(text, path, node);
-                    object.insert(key, value);
-                }
-                Value::Object(object)
-            }
+/// What a text of JSON says, which was read as YAML: nearly all JSON is YAML, but some numbers and escapes
+/// are others there.
+fn as_json(text: &str, read: Result<Composed, ParseError>) -> Result<Composed, ParseError> {
+    match read {
+        Ok(Composed::Head(head)) => Ok(Composed::Head(head)),
+        Err(error) if error.is_duplicate() => Err(error),
+        Ok(Composed::Whole(_)) | Err(_) => {
+            let mut value = serde_json::from_str(text).map_err(|error| ParseError {
+                line: u64::try_from(error.line()).ok(),
+                message: error.to_string(),
+            })?;
+            whole_numbers(&mut value);
+            Ok(Composed::Whole(value))
         }
     }
 }
 
-/// As much as the text itself can hold, so that a dump of a large cluster is read; what its aliases make
-/// of it stays bounded.
-fn budget(text: &str) -> Budget {
-    let mut budget = Budget::default();
-    budget.max_documents = text.len();
-    for limit in [&mut budget.max_events, &mut budget.max_nodes, &mut budget.max_total_scalar_bytes]
-    {
-        *limit = (*limit).max(text.len().saturating_mul(2));
-    }
-    budget
-}
-
-/// What the parser says, without its place, which is told otherwise, and its advice to programmers.
-fn sentence(error: &serde_saphyr::Error) -> String {
-    let message = error.to_string();
-    let first = message.lines().next().unwrap_or_default();
-    let first = match first.strip_prefix("error: line ").and_then(|rest| rest.split_once(": ")) {
-        Some((_, rest)) => rest,
-        None => first,
-    };
-    first.split(", set DuplicateKeyPolicy").next().unwrap_or(first).to_owned()
-}
-
-/// The text at `place`, if it is a scalar without quotes (and without a tag) on one line.
-fn plain(text: &str, place: Location) -> Option<&str> {
-    let span = place.span();
-    let start = usize::try_from(span.byte_offset()?).ok()?;
-    let end = start.checked_add(usize::try_from(span.byte_len()?).ok()?)?;
-    let word = text.get(start..end)?.trim();
-    let quoted = word.starts_with(['"', '\'', '|', '>', '&', '*']) || word.contains('\n');
-    (!quoted && !is_announced(&text[..start])).then_some(word)
-}
-
-/// Whether a tag, or the head of a block of text, stands right before: then it is no plain scalar.
-fn is_announced(before: &str) -> bool {
-    // As long as a tag may be.
-    const WINDOW: usize = 128;
-    let trimmed = before.trim_end();
-    let mut bytes = trimmed.as_bytes();
-    if before[trimmed.len()..].contains('\n') {
-        // There may be a comment behind the head of a block.
-        let line = trimmed.lines().next_back().unwrap_or_default();
-        bytes = line.split(" #").next().unwrap_or_default().trim_end().as_bytes();
-    }
-    let window = &bytes[bytes.len().saturating_sub(WINDOW)..];
-    let token = window.rsplit(u8::is_ascii_whitespace).next().unwrap_or_default();
-    token.first().is_some_and(|first| b"!|>".contains(first))
-}
-
-/// A value, the line that it is used on, and the place where it is written.
-struct Node {
-    line: u64,
-    place: Location,
-    content: Content,
-}
-
-enum Content {
-    Scalar(Value),
-    Sequence(Vec<Node>),
-    /// Key, where it is written, value.
-    Mapping(Vec<(String, Location, Node)>),
-}
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<Content>::deserialize(deserializer)?;
-        Ok(Self { line: spanned.referenced.line(), place: spanned.defined, content: spanned.value })
-    }
-}
-
-impl<'de> Deserialize<'de> for Content {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ContentVisitor)
-    }
-}
-
-struct ContentVisitor;
-
-impl<'de> Visitor<'de> for ContentVisitor {
-    type Value = Content;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a YAML value")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Content, E> {
-        Ok(Content::Scalar(Value::Null))
-    }
-
-    fn visit_none<E: de::Error>(self) -> Result<Content, E> {
-        self.visit_unit()
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Content, D::Error> {
-        Content::deserialize(deserializer)
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Content, E> {
-        Ok(Content::Scalar(value.into()))
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Content, E> {
-        Ok(Content::Scalar(value.into()))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Content, E> {
-        Ok(Content::Scalar(value.into()))
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Content, E> {
-        let number = Number::from_f64(value).ok_or_else(|| E::custom("not a number of JSON"))?;
-        Ok(Content::Scalar(number.into()))
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Content, E> {
-        Ok(Content::Scalar(value.into()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Content, A::Error> {
-        let mut elements = Vec::new();
-        while let Some(element) = sequence.next_element()? {
-            elements.push(element);
-        }
-        Ok(Content::Sequence(elements))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut mapping: A) -> Result<Content, A::Error> {
-        let mut fields = Vec::new();
-        while let Some(key) = mapping.next_key::<Spanned<String>>()? {
-            let value = mapping.next_value()?;
-            fields.push((key.value, key.referenced, value));
-        }
-        Ok(Content::Mapping(fields))
-    }
+/// The text with an end of its last line, as kubectl hands it on.
+fn with_line_feed(text: &str) -> Cow<'_, str> {
+    if text.ends_with('\n') { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}\n")) }
 }
 
 #[cfg(test)]
@@ -309,6 +198,32 @@ text: \"yes\"
             .collect();
         let bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned() + &levels.concat();
         assert!(Document::read_all(&bomb).is_err());
+    }
+
+    /// Text, what the decoder of kubectl 1.34 makes of it (`YAMLOrJSONDecoder` of
+    /// `k8s.io/apimachinery/pkg/util/yaml`; null where it is an error), and why that differs, where it
+    /// does. tests/tests/reader.rs asks kubectl itself.
+    #[test]
+    fn odd_yaml_is_read_as_kubectl_reads_it() {
+        #[derive(serde::Deserialize)]
+        struct Case {
+            name: String,
+            text: String,
+            kubectl: Option<Vec<Value>>,
+            differs: Option<String>,
+        }
+        let mut cases = 0;
+        for line in include_str!("../../testdata/odd-yaml.jsonl").lines() {
+            let mut case: Case = serde_json::from_str(line).unwrap();
+            case.kubectl.iter_mut().flatten().for_each(whole_numbers);
+            let read = Document::read_all(&case.text).ok().map(|documents| {
+                let values = documents.into_iter().map(|document| document.value);
+                values.filter(|value| !value.is_null()).collect()
+            });
+            assert_eq!(read == case.kubectl, case.differs.is_none(), "{}: {read:?}", case.name);
+            cases += 1;
+        }
+        assert!(cases > 150, "{cases}");
     }
 
     #[test]

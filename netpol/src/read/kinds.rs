@@ -57,6 +57,12 @@ pub(super) fn kind_of(version: &str, kind: &str) -> Kind {
     Kind::Other
 }
 
+/// Whether objects of this kind say nothing about connections and are Kubernetes' own: they need not be
+/// read.
+pub(super) fn is_unread(version: &str, kind: &str) -> bool {
+    kinds_of(group(version)).is_some() && kind != "List" && kind_of(version, kind) == Kind::Other
+}
+
 /// What an object of `kind` without `apiVersion` is.
 pub(super) fn kind_without_version(kind: &str) -> Kind {
     if api_version(kind).is_some() {

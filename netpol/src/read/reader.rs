@@ -92,12 +92,15 @@ impl Reader {
     }
 
     pub(super) fn text(&mut self, file: &str, text: &str) {
-        match Document::read_all(text) {
-            Err(ParseError { line, message }) => self.find(file, line, message),
-            Ok(documents) => {
-                for document in documents.iter().filter(|document| !document.value.is_null()) {
-                    self.object(&Source { file, document }, None);
+        for document in Document::read_each(text, &kinds::is_unread) {
+            match document {
+                Err(ParseError { line, message }) => self.find(file, line, message),
+                Ok(document) if document.value.is_null() => {}
+                Ok(document) if document.is_unread => {
+                    let kind = document.value["kind"].as_str().unwrap_or_default();
+                    *self.manifests.skipped.entry(kind.to_owned()).or_default() += 1;
                 }
+                Ok(document) => self.object(&Source { file, document: &document }, None),
             }
         }
     }

@@ -2,32 +2,140 @@
 //! (`go.yaml.in/yaml/v2/resolve.go`, and `sigs.k8s.io/yaml` for keys), where `y` is true and `010`
 //! is eight.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Number, Value};
 
-/// What a scalar without quotes says.
-pub(super) fn resolve(word: &str) -> Value {
-    match word {
-        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
-            Value::Bool(true)
+/// What a scalar is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Scalar {
+    /// Nothing.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A whole number, which may be as small as an `i64` or as large as a `u64`.
+    Int(i128),
+    /// Any other number.
+    Float(f64),
+    /// Text.
+    Text(String),
+}
+
+impl Scalar {
+    /// What is written without quotes and without a tag.
+    pub(super) fn plain(word: &str) -> Self {
+        match word {
+            "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+                Self::Bool(true)
+            }
+            "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off"
+            | "OFF" => Self::Bool(false),
+            "" | "~" | "null" | "Null" | "NULL" => Self::Null,
+            ".nan" | ".NaN" | ".NAN" => Self::Float(f64::NAN),
+            ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => Self::Float(f64::INFINITY),
+            "-.inf" | "-.Inf" | "-.INF" => Self::Float(f64::NEG_INFINITY),
+            _ => number(word).unwrap_or_else(|| Self::Text(word.to_owned())),
         }
-        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
-            Value::Bool(false)
+    }
+
+    /// What is written with a tag of YAML itself, such as `str`.
+    pub(super) fn tagged(word: &str, kind: &str) -> Result<Self, String> {
+        let found = Self::plain(word);
+        match (kind, found) {
+            ("int", found @ Self::Int(_))
+            | ("float", found @ Self::Float(_))
+            | ("bool", found @ Self::Bool(_))
+            | ("null", found @ Self::Null) => Ok(found),
+            #[expect(clippy::cast_precision_loss, reason = "so it is there")]
+            ("float", Self::Int(number)) => Ok(Self::Float(number as f64)),
+            ("int" | "float" | "bool" | "null", found) => {
+                Err(format!("cannot decode !!{} {word:?} as a !!{kind}", found.tag()))
+            }
+            ("binary", _) => binary(word).map(Self::Text),
+            _ => Ok(Self::Text(word.to_owned())),
         }
-        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
-        _ => number(word).map_or_else(|| Value::String(word.to_owned()), Value::Number),
+    }
+
+    fn tag(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "bool",
+            Self::Int(_) => "int",
+            Self::Float(_) => "float",
+            Self::Text(_) => "str",
+        }
+    }
+
+    /// The scalar as a value; what JSON cannot say is an error.
+    pub(super) fn into_value(self) -> Result<Value, String> {
+        Ok(match self {
+            Self::Null => Value::Null,
+            Self::Bool(is) => Value::Bool(is),
+            Self::Int(number) => Number::from_i128(number).into(),
+            // Written to JSON, it has no fraction where there is none.
+            Self::Float(float) => match float.to_string().parse::<i64>() {
+                Ok(whole) => whole.into(),
+                Err(_) => Number::from_f64(float)
+                    .map(Value::Number)
+                    .ok_or_else(|| format!("unsupported value: {float}"))?,
+            },
+            Self::Text(text) => Value::String(text),
+        })
+    }
+
+    /// The scalar as a key: keys are strings, whatever they look like; else what it is that is no key.
+    pub(super) fn to_key(&self) -> Result<String, &'static str> {
+        match self {
+            Self::Text(key) => Ok(key.clone()),
+            Self::Bool(key) => Ok(key.to_string()),
+            Self::Int(key) if i64::try_from(*key).is_ok() => Ok(key.to_string()),
+            Self::Int(_) => Err("so large a number"),
+            Self::Float(key) => Ok(shortest(*key)),
+            Self::Null => Err("null"),
+        }
     }
 }
 
-/// What a key without quotes says: keys are strings, whatever they look like.
-pub(super) fn resolve_key(word: &str) -> String {
-    match resolve(word) {
-        Value::Bool(value) => value.to_string(),
-        Value::Number(number) => number.to_string(),
-        _ => word.to_owned(),
+/// Makes numbers without a fraction whole, however they are written: `80.0` is a port to an API server
+/// (`k8s.io/apimachinery/pkg/util/json`).
+pub(super) fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Array(elements) => elements.iter_mut().for_each(whole_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        Value::Number(number) if number.is_f64() => {
+            if let Some(Ok(whole)) = number.as_f64().map(|float| Scalar::Float(float).into_value())
+            {
+                *value = whole;
+            }
+        }
+        _ => {}
     }
 }
 
-fn number(word: &str) -> Option<Number> {
+/// As Go's `strconv.FormatFloat(key, 'g', -1, 32)` writes it.
+#[expect(clippy::cast_possible_truncation, reason = "so it is there")]
+fn shortest(float: f64) -> String {
+    let short = float as f32;
+    if short.is_nan() {
+        return ".nan".to_owned();
+    }
+    if short.is_infinite() {
+        return if short > 0.0 { ".inf" } else { "-.inf" }.to_owned();
+    }
+    let scientific = format!("{short:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..MOST_WRITTEN_OUT).contains(&exponent) {
+        return short.to_string();
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.abs())
+}
+
+/// Numbers of more digits than this before the point are written with their exponent.
+const MOST_WRITTEN_OUT: i32 = 6;
+
+fn number(word: &str) -> Option<Scalar> {
     if !word.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) {
         return None;
     }
@@ -46,24 +154,24 @@ fn number(word: &str) -> Option<Number> {
         _ => (digits, 10),
     };
     let is_number = !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(base));
-    if is_number {
-        if let Ok(number) = i64::from_str_radix(&format!("{sign}{digits}"), base) {
-            return Some(number.into());
-        }
-        if sign.is_empty()
-            && let Ok(number) = u64::from_str_radix(digits, base)
-        {
-            return Some(number.into());
-        }
+    if is_number
+        && let Ok(number) = i128::from_str_radix(&format!("{sign}{digits}"), base)
+        && (i64::try_from(number).is_ok() || sign.is_empty() && u64::try_from(number).is_ok())
+    {
+        return Some(Scalar::Int(number));
     }
     let is_decimal = plain.chars().all(|char| char.is_ascii_digit() || "+-.eE".contains(char));
     let float: f64 = plain.parse().ok().filter(|float: &f64| is_decimal && float.is_finite())?;
-    // Written to JSON, it has no fraction where there is none.
-    #[expect(clippy::cast_possible_truncation, reason = "below 2^53, and without fraction")]
-    if float.fract() == 0.0 && float.abs() < 9e15 {
-        return Some((float as i64).into());
-    }
-    Number::from_f64(float)
+    Some(Scalar::Float(float))
+}
+
+/// What is written in base64, as text.
+fn binary(word: &str) -> Result<String, String> {
+    let digits: String = word.chars().filter(|char| !"\r\n".contains(*char)).collect();
+    let bytes = STANDARD
+        .decode(digits)
+        .map_err(|error| format!("!!binary value contains invalid base64 data: {error}"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -101,14 +209,22 @@ mod tests {
             ("1e999", json!("1e999")),
             ("1é", json!("1é")),
         ] {
-            assert_eq!(resolve(word), value, "{word}");
+            assert_eq!(Scalar::plain(word).into_value().unwrap(), value, "{word}");
         }
     }
 
     #[test]
     fn keys_are_strings() {
-        for (word, key) in [("y", "true"), ("010", "8"), ("app", "app"), ("1.50", "1.5")] {
-            assert_eq!(resolve_key(word), key);
+        for (word, key) in [
+            ("y", "true"),
+            ("010", "8"),
+            ("app", "app"),
+            ("1.50", "1.5"),
+            ("1e6", "1e+06"),
+            ("123456.5", "123456.5"),
+            ("-.inf", "-.inf"),
+        ] {
+            assert_eq!(Scalar::plain(word).to_key().unwrap(), key);
         }
     }
 }
