@@ -3,7 +3,7 @@
 //! Policies never see a Service: a connection to its address has become one to a pod's address and
 //! `targetPort` by then (<https://kubernetes.io/docs/concepts/services-networking/network-policies/>:
 //! "cluster ingress and egress mechanisms often require rewriting the source or destination IP").
-//! The rules here are those of the API's documentation of ServiceSpec and ServicePort, and of the
+//! The rules here are those of the API's documentation of `ServiceSpec` and [`ServicePort`], and of the
 //! controller that makes EndpointSlices.
 
 use std::fmt;
@@ -38,7 +38,7 @@ pub struct Service {
     pub cluster_ips: Vec<IpAddr>,
     /// Whether it has no address of its own (`clusterIP: None`): its name stands for those of its pods.
     pub headless: bool,
-    /// What an ExternalName stands for.
+    /// What an `ExternalName` stands for.
     pub external_name: Option<String>,
     /// Its ports.
     pub ports: Vec<ServicePort>,
@@ -115,12 +115,11 @@ impl Service {
         let headless = given.iter().any(|address| address == "None");
         let mut cluster_ips = Vec::new();
         for text in given.iter().filter(|text| !text.is_empty() && *text != "None") {
-            match text.parse() {
-                Ok(address) => cluster_ips.push(address),
-                Err(_) => {
-                    let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-                    errors.push(FieldError::invalid("spec.clusterIP", text.as_str(), detail));
-                }
+            if let Ok(address) = text.parse() {
+                cluster_ips.push(address);
+            } else {
+                let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+                errors.push(FieldError::invalid("spec.clusterIP", text.as_str(), detail));
             }
         }
         let mut ports = Vec::new();
