@@ -17,6 +17,7 @@ use crate::field_error::FieldError;
 use crate::names::NamespacedName;
 use crate::port::Protocol;
 use crate::selector::Labels;
+use crate::validate::cidr::parse_address;
 
 const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
 
@@ -115,7 +116,7 @@ impl Service {
         let headless = given.iter().any(|address| address == "None");
         let mut cluster_ips = Vec::new();
         for text in given.iter().filter(|text| !text.is_empty() && *text != "None") {
-            if let Ok(address) = text.parse() {
+            if let Some(address) = parse_address(text) {
                 cluster_ips.push(address);
             } else {
                 let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
