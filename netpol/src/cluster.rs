@@ -40,6 +40,8 @@ pub struct Pod {
     pub addresses: Vec<IpAddr>,
     /// The ports that its containers declare with a name.
     pub named_ports: Vec<NamedPort>,
+    /// All the ports that its containers declare; it may serve others.
+    pub ports: Vec<(Protocol, u16)>,
     /// Whether it uses its node's network, where policies are undefined (rule 19).
     pub host_network: bool,
 }
@@ -189,6 +191,7 @@ impl Pod {
             labels: pod.metadata.labels.clone().unwrap_or_default(),
             addresses: addresses.collect(),
             named_ports: spec.map(named_ports).unwrap_or_default(),
+            ports: spec.map(ports).unwrap_or_default(),
             host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
         })
     }
@@ -206,9 +209,24 @@ impl fmt::Display for Pod {
     }
 }
 
-/// The named ports of a pod's containers and of its sidecars (init containers that keep running).
+/// The named ports of a pod's containers and of its sidecars.
 #[must_use]
 pub fn named_ports(spec: &core::PodSpec) -> Vec<NamedPort> {
+    container_ports(spec)
+        .filter_map(|(protocol, port, name)| {
+            Some(NamedPort { name: name?.to_owned(), protocol, port })
+        })
+        .collect()
+}
+
+/// Every port that a pod's containers and its sidecars declare.
+#[must_use]
+pub fn ports(spec: &core::PodSpec) -> Vec<(Protocol, u16)> {
+    container_ports(spec).map(|(protocol, port, _)| (protocol, port)).collect()
+}
+
+/// The ports of containers and of sidecars (init containers that keep running), with their names.
+fn container_ports(spec: &core::PodSpec) -> impl Iterator<Item = (Protocol, u16, Option<&str>)> {
     let sidecars = spec
         .init_containers
         .iter()
@@ -219,13 +237,9 @@ pub fn named_ports(spec: &core::PodSpec) -> Vec<NamedPort> {
         .chain(sidecars)
         .flat_map(|container| container.ports.iter().flatten())
         .filter_map(|port| {
-            Some(NamedPort {
-                name: port.name.clone()?,
-                protocol: Protocol::from_api(port.protocol.as_deref())?,
-                port: u16::try_from(port.container_port).ok()?,
-            })
+            let protocol = Protocol::from_api(port.protocol.as_deref())?;
+            Some((protocol, u16::try_from(port.container_port).ok()?, port.name.as_deref()))
         })
-        .collect()
 }
 
 #[cfg(test)]

@@ -289,7 +289,7 @@ mod tests {
                     protocol: Protocol::Tcp,
                     port: 8000 + u16::from(host),
                 }],
-                host_network: false,
+                ..Pod::default()
             });
         }
         let object = json!({"metadata": {"name": "p", "namespace": "x"}, "spec": spec});

@@ -2,6 +2,7 @@
 
 pub mod document;
 mod files;
+mod others;
 mod reader;
 mod scalar;
 pub mod strict;
@@ -16,11 +17,13 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use k8s_openapi::api::networking;
+use serde_json::Value;
 
 use self::document::Document;
 use self::reader::Reader;
 use crate::cluster::Cluster;
 use crate::names;
+use crate::selector::Labels;
 
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,10 +91,29 @@ pub struct Manifests {
     pub written: Vec<WrittenPolicy>,
     /// Where each Service of the cluster is written.
     pub written_services: Vec<WrittenPolicy>,
+    /// Objects of kinds that are not Kubernetes' own, of which operators may make pods.
+    pub resources: Vec<Resource>,
+    /// What is valid and probably not meant of pods themselves.
+    pub of_pods: Vec<Finding>,
     /// Objects of kinds that say nothing about policies, by kind.
     pub skipped: BTreeMap<String, usize>,
     /// What the API server would refuse, although what it means is clear.
     pub refusals: Vec<Finding>,
+}
+
+/// An object of a kind that is not Kubernetes' own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resource {
+    /// Its kind.
+    pub kind: String,
+    /// The group of its API.
+    pub group: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its labels, and those that it has for pods.
+    pub labels: Labels,
 }
 
 /// Where a policy or a Service is written.
@@ -102,6 +124,12 @@ pub struct WrittenPolicy {
 }
 
 impl WrittenPolicy {
+    /// What is written as its `spec`.
+    #[must_use]
+    pub fn spec(&self) -> &Value {
+        &self.document.value["spec"]
+    }
+
     /// A finding about the field at `path` of it.
     #[must_use]
     pub fn finding(&self, path: &str, message: String) -> Finding {

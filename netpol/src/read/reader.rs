@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use super::document::{Document, ParseError};
 use super::files::{self, FileError, Files};
+use super::others;
 use super::strict::{DecodeError, decode, prune};
 use super::{Finding, Manifests, WrittenPolicy};
-use crate::cluster::{Pod, Workload, named_ports};
+use crate::cluster::{Pod, Workload, named_ports, ports};
 use crate::selector::labels_of;
 use crate::service::Service;
 use crate::validate;
@@ -130,10 +131,13 @@ impl Reader {
                 }
             }
             "Pod" => {
-                if let Some(pod) = self.decode::<core::v1::Pod>(source)
-                    && let Some(pod) = Pod::from_api(&pod)
-                {
-                    self.manifests.cluster.add_pod(pod);
+                if let Some(object) = self.decode::<core::v1::Pod>(source) {
+                    if let Some(spec) = &object.spec {
+                        self.duplicate_names(source, "spec", spec);
+                    }
+                    if let Some(pod) = Pod::from_api(&object) {
+                        self.manifests.cluster.add_pod(pod);
+                    }
                 }
             }
             "NetworkPolicy" => self.policy(source),
@@ -153,7 +157,10 @@ impl Reader {
             "ReplicationController" => {
                 self.workload::<core::v1::ReplicationController>(source, kind, "/spec/template");
             }
-            other => *self.manifests.skipped.entry(other.to_owned()).or_default() += 1,
+            other => {
+                self.manifests.resources.extend(others::resource(value));
+                *self.manifests.skipped.entry(other.to_owned()).or_default() += 1;
+            }
         }
     }
 
@@ -227,7 +234,7 @@ impl Reader {
                 }
                 self.manifests.cluster.add_policy(policy);
                 self.manifests.policies.push(object);
-                let document = source.document.part("", Value::Null);
+                let document = source.document.part("", source.document.value.clone());
                 self.manifests
                     .written
                     .push(WrittenPolicy { file: source.file.to_owned(), document });
@@ -237,6 +244,14 @@ impl Reader {
                     self.find(source.file, source.document.line(&error.path), error.to_string());
                 }
             }
+        }
+    }
+
+    fn duplicate_names(&mut self, source: &Source<'_>, path: &str, spec: &core::v1::PodSpec) {
+        for (path, message) in others::duplicate_port_names(path, spec) {
+            let line = source.document.line(&path);
+            let message = format!("{path}: {message}");
+            self.manifests.of_pods.push(Finding { file: source.file.to_owned(), line, message });
         }
     }
 
@@ -265,8 +280,10 @@ impl Reader {
         let value = &source.document.value;
         let text = |field: &str| value["metadata"][field].as_str().map(str::to_owned);
         let metadata: ObjectMeta = decode(&value["metadata"]).unwrap_or_default();
+        let path = format!("{}.spec", template[1..].replace('/', "."));
         let template = value.pointer(template).unwrap_or(&Value::Null);
         let spec: core::v1::PodSpec = decode(&template["spec"]).unwrap_or_default();
+        self.duplicate_names(source, &path, &spec);
         self.manifests.cluster.add_pod(Pod {
             namespace: text("namespace").unwrap_or_else(|| "default".to_owned()),
             name: text("name").unwrap_or_default(),
@@ -274,6 +291,7 @@ impl Reader {
             labels: labels_of(&template["metadata"]),
             addresses: Vec::new(),
             named_ports: named_ports(&spec),
+            ports: ports(&spec),
             host_network: spec.host_network.unwrap_or(false),
         });
     }
