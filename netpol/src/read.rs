@@ -101,12 +101,15 @@ pub struct Manifests {
     pub refusals: Vec<Finding>,
 }
 
-/// An object of a kind that is not Kubernetes' own.
+/// The kind of what defines other kinds.
+pub const DEFINITION: &str = "CustomResourceDefinition";
+
+/// An object of a kind that is not Kubernetes' own, or what defines one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resource {
     /// Its kind.
     pub kind: String,
-    /// The group of its API.
+    /// The group of its API; of a [`DEFINITION`] that which it defines a kind of.
     pub group: String,
     /// Its namespace.
     pub namespace: String,

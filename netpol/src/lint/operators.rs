@@ -29,6 +29,19 @@ const DOMAINS: [&str; 13] = [
     "cass-operator.datastax.com",
 ];
 
+/// Labels that Kubernetes' own controllers give to pods, and templates do not have.
+const OF_CONTROLLERS: [&str; 9] = [
+    "statefulset.kubernetes.io/pod-name",
+    "apps.kubernetes.io/pod-index",
+    "pod-template-hash",
+    "controller-revision-hash",
+    "job-name",
+    "batch.kubernetes.io/job-name",
+    "batch.kubernetes.io/job-completion-index",
+    "controller-uid",
+    "batch.kubernetes.io/controller-uid",
+];
+
 /// What the operator of Prometheus names the pods that it makes
 /// (`pkg/prometheus/server/statefulset.go` and its neighbours).
 const OF_PROMETHEUS: [&str; 4] = ["prometheus", "prometheus-agent", "alertmanager", "thanos-ruler"];
@@ -54,6 +67,9 @@ impl Operators<'_> {
             return Some(format!(
                 "if an operator makes them (this input holds {article} {kind} resource) it is right"
             ));
+        }
+        if wanted.iter().any(|one| OF_CONTROLLERS.contains(&one.key.as_str())) {
+            return Some("if its controller gives them that label it is right".to_owned());
         }
         let known = wanted.iter().any(|one| is_known(one));
         known.then(|| "if an operator makes them it is right".to_owned())
@@ -145,6 +161,12 @@ mod tests {
                 "{told:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_label_that_only_controllers_give_is_a_note() {
+        let told = told(&(pod("monitoring/web", "app: web", "") + &peer("pod-template-hash: abc")));
+        assert!(told[0].starts_with("note: ") && told[0].contains("controller"), "{told:?}");
     }
 
     #[test]

@@ -149,7 +149,15 @@ impl Lint<'_> {
             return;
         }
         let message = format!("nobody reaches {pod}: it is isolated, and no rule lets anyone in");
-        self.warn("spec.ingress", message);
+        let mut services = self.context.cluster.services().iter();
+        let serves = !pod.ports.is_empty() || services.any(|service| service.selects(pod));
+        if serves {
+            self.warn("spec.ingress", message);
+        } else {
+            let message =
+                format!("{message}; if it serves nobody that is right: it declares no port");
+            self.say(Level::Note, "spec.ingress", message);
+        }
     }
 }
 
@@ -205,6 +213,20 @@ mod tests {
               in any namespace, such as kube-system/api, use their node's network, which no selector names"
             ]
         );
+    }
+
+    #[test]
+    fn a_pod_that_nobody_reaches_and_that_serves_nobody_is_a_note() {
+        let deny = policy("shop", "{}");
+        let load = pod("shop/load", "app: load", "");
+        let said = told(&(load.clone() + &deny));
+        assert!(said.len() == 1 && said[0].starts_with("note: spec.ingress: nobody"), "{said:?}");
+        let service = super::super::tests::service(
+            "shop/load",
+            "{selector: {app: load}, ports: [{port: 1}]}",
+        );
+        let said = told(&(load + &service + &deny));
+        assert!(said[0].starts_with("warning: spec.ingress: nobody"), "{said:?}");
     }
 
     #[test]

@@ -97,12 +97,33 @@ impl Lint<'_> {
                 contains(peer, *outer) && (!contains(*outer, peer) || *other < number)
             });
             if let Some((other, _)) = container {
+                // Whom this one leaves out is often meant to stay out.
+                let hint = if leaves_out(peer) {
+                    format!("; whom it leaves out, {field}[{other}] lets pass")
+                } else {
+                    String::new()
+                };
                 let message = format!(
-                    "adds nothing: {field}[{other}] contains it, and peers of a list are alternatives"
+                    "adds nothing: {field}[{other}] contains it, and peers of a list are alternatives{hint}"
                 );
                 self.warn(&format!("{path}.{field}[{number}]"), message);
             }
         }
+    }
+}
+
+/// Whether a peer is written as all but some.
+fn leaves_out(peer: &Peer) -> bool {
+    let excludes = |selector: &Selector| {
+        let mut operators = selector.requirements().iter().map(|one| &one.operator);
+        operators.any(|one| matches!(one, Operator::NotIn(_) | Operator::DoesNotExist))
+    };
+    match peer {
+        Peer::Block { except, .. } => !except.is_empty(),
+        Peer::Pods { namespaces: Namespaces::Matching(namespaces), pods } => {
+            excludes(namespaces) || excludes(pods)
+        }
+        Peer::Pods { namespaces: Namespaces::OfThePolicy, pods } => excludes(pods),
     }
 }
 

@@ -6,11 +6,17 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use serde_json::Value;
 
-use super::Resource;
+use super::{DEFINITION, Resource};
 use crate::selector::labels_of;
 
-/// The object as one of a kind that is not Kubernetes' own: of a group with a domain that is not.
+/// The object as one of a kind that is not Kubernetes' own, of a group with a domain that is not; or as the
+/// definition of such a kind, `PLURAL.GROUP`.
 pub(super) fn resource(value: &Value) -> Option<Resource> {
+    if value["kind"] == DEFINITION {
+        let (_, group) = value["metadata"]["name"].as_str()?.split_once('.')?;
+        let kind = DEFINITION.to_owned();
+        return Some(Resource { kind, group: group.to_owned(), ..Resource::default() });
+    }
     let (group, _) = value["apiVersion"].as_str()?.split_once('/')?;
     let is_own = !group.contains('.')
         || (group.ends_with(".k8s.io") && group != "gateway.networking.k8s.io");
