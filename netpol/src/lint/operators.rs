@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::read::Resource;
+use crate::read::{DEFINITION, Resource};
 use crate::selector::{Operator, Requirement, Selector};
 
 /// The resources of kinds that are not Kubernetes' own.
@@ -58,11 +58,17 @@ impl Operators<'_> {
             return None;
         }
         let is_there = |resource: &&Resource| {
-            namespace.is_none_or(|namespace| resource.namespace == namespace)
+            resource.kind == DEFINITION
+                || namespace.is_none_or(|namespace| resource.namespace == namespace)
         };
         let explains = |resource: &&Resource| wanted.iter().all(|one| resource.explains(one));
         if let Some(resource) = self.0.iter().filter(is_there).find(explains) {
-            let kind = &resource.kind;
+            let Resource { kind, group, .. } = resource;
+            if kind == DEFINITION {
+                return Some(format!(
+                    "if an operator makes them (this input defines kinds of {group}) it is right"
+                ));
+            }
             let article = if kind.starts_with(['A', 'E', 'I', 'O', 'U']) { "an" } else { "a" };
             return Some(format!(
                 "if an operator makes them (this input holds {article} {kind} resource) it is right"
@@ -110,6 +116,15 @@ impl Resource {
             return true;
         }
         let Operator::In(values) = operator else { return self.labels.contains_key(key) };
+        if self.kind == DEFINITION {
+            // longhorn.io makes pods with app=longhorn-csi-plugin.
+            let product = self.group.split_once('.').filter(|(_, rest)| !rest.contains('.'));
+            let is_of = |value: &String, product: &str| {
+                value.strip_prefix(product).is_some_and(|rest| rest.starts_with('-'))
+            };
+            return product
+                .is_some_and(|(product, _)| values.iter().all(|value| is_of(value, product)));
+        }
         let known: BTreeSet<&String> = self.labels.get(key).into_iter().collect();
         values.iter().any(|value| {
             known.contains(value) || *value == self.name || *value == self.kind.to_lowercase()
@@ -160,6 +175,23 @@ mod tests {
                 told[0].starts_with("note: ") && told[0].ends_with("makes them it is right"),
                 "{told:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_peer_of_the_domain_of_kinds_that_the_input_defines_is_a_note() {
+        let defines = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n\
+                       metadata: {name: volumes.longhorn.io}\n---\n";
+        let web = pod("monitoring/web", "app: web", "") + defines;
+        for label in ["longhorn.io/component: share-manager", "app: longhorn-csi-plugin"] {
+            let told = told(&(web.clone() + &peer(label)));
+            assert!(
+                told[0].starts_with("note: ") && told[0].contains("kinds of longhorn.io"),
+                "{told:?}"
+            );
+        }
+        for label in ["app: longhorns", "example.io/longhorn: a"] {
+            assert!(told(&(web.clone() + &peer(label)))[0].starts_with("warning: "), "{label}");
         }
     }
 
