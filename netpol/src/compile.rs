@@ -292,8 +292,7 @@ mod tests {
                     protocol: Protocol::Tcp,
                     port: 8000 + u16::from(host),
                 }],
-                host_network: false,
-                ports: Vec::new(),
+                ..Pod::default()
             });
         }
         let object = json!({"metadata": {"name": "p", "namespace": "x"}, "spec": spec});

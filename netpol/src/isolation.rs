@@ -300,8 +300,10 @@ impl Peer {
         }
     }
 
-    /// Whether the block holds `address` (rule 17).
+    /// Whether the block holds `address` (rule 17). An IPv4-mapped address is one of IPv4
+    /// ([`crate::validate::cidr`]).
     fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
         match self {
             Self::Block { cidr, except } => {
                 cidr.contains(&address) && !except.iter().any(|inner| inner.contains(&address))

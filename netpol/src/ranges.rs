@@ -17,9 +17,9 @@ pub struct Addresses {
 struct Ranges(Vec<(u128, u128)>);
 
 impl Addresses {
-    /// Adds one address.
+    /// Adds one address; an IPv4-mapped one as that of IPv4.
     pub fn add(&mut self, address: IpAddr) {
-        self.add_block(&address.into(), &[]);
+        self.add_block(&address.to_canonical().into(), &[]);
     }
 
     /// Adds the addresses of `cidr` that are in none of `except`.
@@ -108,10 +108,12 @@ impl Ranges {
     }
 }
 
-/// The addresses of `cidr` that are in none of `except`, as numbers.
+/// The addresses of `cidr` that are in none of `except`, as numbers. One of `except` may be wider than
+/// `cidr` ([`crate::validate::cidr`]).
 pub(crate) fn block_ranges(cidr: &IpNet, except: &[IpNet]) -> Vec<(u128, u128)> {
     let mut block = Ranges(vec![bounds(cidr)]);
-    for inner in except.iter().filter(|inner| cidr.contains(*inner)) {
+    let is_v4 = cidr.network().is_ipv4();
+    for inner in except.iter().filter(|inner| inner.network().is_ipv4() == is_v4) {
         block.remove(bounds(inner));
     }
     block.0

@@ -5,6 +5,7 @@ pub mod document;
 mod files;
 mod inventory;
 mod kinds;
+mod others;
 mod parse_error;
 mod reader;
 mod scalar;
@@ -21,11 +22,13 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use k8s_openapi::api::networking;
+use serde_json::Value;
 
 use self::document::Document;
 use self::reader::Reader;
 use crate::cluster::{Cluster, ForeignPolicy, Workload};
 use crate::names;
+use crate::selector::Labels;
 
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +96,10 @@ pub struct Manifests {
     pub foreign: Vec<Place>,
     /// Where each Service of the cluster is written.
     pub written_services: Vec<WrittenPolicy>,
+    /// Objects of kinds that are not Kubernetes' own, of which operators may make pods.
+    pub resources: Vec<Resource>,
+    /// What is valid and probably not meant of pods themselves.
+    pub of_pods: Vec<Finding>,
     /// Objects of kinds that say nothing about policies, by kind.
     pub skipped: BTreeMap<String, usize>,
     /// What the API server would refuse, although what it means is clear.
@@ -148,6 +155,24 @@ impl fmt::Display for Place {
     }
 }
 
+/// The kind of what defines other kinds.
+pub const DEFINITION: &str = "CustomResourceDefinition";
+
+/// An object of a kind that is not Kubernetes' own, or what defines one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resource {
+    /// Its kind.
+    pub kind: String,
+    /// The group of its API; of a [`DEFINITION`] that which it defines a kind of.
+    pub group: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its labels, and those that it has for pods.
+    pub labels: Labels,
+}
+
 /// Where a policy or a Service is written.
 #[derive(Clone, Debug)]
 pub struct WrittenPolicy {
@@ -168,6 +193,12 @@ impl WrittenPolicy {
     #[must_use]
     pub fn place(&self, path: &str) -> Place {
         Place { file: self.file.clone(), line: self.document.line(path) }
+    }
+
+    /// What is written as its `spec`.
+    #[must_use]
+    pub fn spec(&self) -> &Value {
+        &self.document.value["spec"]
     }
 
     /// A finding about the field at `path` of it.

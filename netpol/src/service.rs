@@ -14,9 +14,10 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::field_error::FieldError;
 use crate::names::NamespacedName;
-use crate::pod::Pod;
+use crate::pod::{Pod, Workload};
 use crate::port::Protocol;
 use crate::selector::Labels;
+use crate::validate::cidr::parse_address;
 
 const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
 
@@ -115,7 +116,7 @@ impl Service {
         let headless = given.iter().any(|address| address == "None");
         let mut cluster_ips = Vec::new();
         for text in given.iter().filter(|text| !text.is_empty() && *text != "None") {
-            if let Ok(address) = text.parse() {
+            if let Some(address) = parse_address(text) {
                 cluster_ips.push(address);
             } else {
                 let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
@@ -162,9 +163,30 @@ impl Service {
     /// Whether `pod` is one of its endpoints by its selector.
     #[must_use]
     pub fn selects(&self, pod: &Pod) -> bool {
-        let has = |(key, value): (&String, &String)| pod.labels.get(key) == Some(value);
+        let has = |(key, value): (&String, &String)| match pod.labels.get(key) {
+            Some(label) => label == value,
+            None => is_given(pod, key, value),
+        };
         self.namespace == pod.namespace
             && self.selector.as_ref().is_some_and(|selector| selector.iter().all(has))
+    }
+}
+
+/// Whether a controller gives this label to a pod that it makes of `pod`, which is a template as it is
+/// written down (`apps/v1.StatefulSetPodNameLabel` and `PodIndexLabel`, `batch/v1.JobNameLabel`).
+fn is_given(pod: &Pod, key: &str, value: &str) -> bool {
+    let Workload { kind, name } = &pod.workload;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if pod.name != *name {
+        return false;
+    }
+    match (kind.as_str(), key) {
+        ("StatefulSet", "statefulset.kubernetes.io/pod-name") => {
+            value.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')).is_some_and(is_number)
+        }
+        ("StatefulSet", "apps.kubernetes.io/pod-index") => is_number(value),
+        ("Job", "batch.kubernetes.io/job-name" | "job-name") => value == name,
+        _ => false,
     }
 }
 
@@ -267,6 +289,32 @@ mod tests {
         };
         assert_eq!(names(json!({"app": "web"})), ["a", "b"]);
         assert_eq!(names(json!({"app": "web", "tier": "x"})), [""; 0]);
+    }
+
+    #[test]
+    fn a_label_that_a_controller_gives_selects_what_makes_the_pod() {
+        let of = |kind: &str| Pod {
+            workload: Workload { kind: kind.into(), name: "redis".into() },
+            ..pod("redis", "redis", &[])
+        };
+        let selects = |kind: &str, key: &str, value: &str| {
+            let service = read(&json!({"selector": {"app": "redis", key: value}})).unwrap();
+            service.selects(&of(kind))
+        };
+        let name = "statefulset.kubernetes.io/pod-name";
+        assert!(
+            selects("StatefulSet", name, "redis-0") && selects("StatefulSet", name, "redis-12")
+        );
+        for other in ["redis", "redis-", "redis-a", "redis-a-0", "other-0"] {
+            assert!(!selects("StatefulSet", name, other), "{other}");
+        }
+        assert!(!selects("Deployment", name, "redis-0"));
+        assert!(selects("StatefulSet", "apps.kubernetes.io/pod-index", "0"));
+        assert!(selects("Job", "job-name", "redis") && !selects("Job", "job-name", "other"));
+        // A pod that is there has the labels that it has.
+        let one = Pod { name: "redis-1".into(), ..of("StatefulSet") };
+        let service = read(&json!({"selector": {name: "redis-1"}})).unwrap();
+        assert!(!service.selects(&one));
     }
 
     #[test]

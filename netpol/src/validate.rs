@@ -1,13 +1,15 @@
 //! The API server's rules for a NetworkPolicy (`pkg/apis/networking/validation`), and its
 //! defaults.
 
-use ipnet::IpNet;
+pub mod cidr;
+
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use self::cidr::Written;
 use crate::field_error::FieldError;
 use crate::names::{self, NamespacedName};
 use crate::policy::{Namespaces, Peer, Peers, Policy, Port, PortSpec, Ports, Rule};
@@ -293,44 +295,51 @@ fn ip_block(path: &str, block: &IPBlock) -> Result<Peer, Vec<FieldError>> {
     if block.cidr.is_empty() {
         return Err(vec![FieldError::required(path_of_cidr, "")]);
     }
-    let Some(cidr) = parse_cidr(&block.cidr) else {
+    let Some(cidr) = Written::parse(&block.cidr) else {
         return Err(vec![FieldError::invalid(path_of_cidr, block.cidr.as_str(), NOT_A_CIDR)]);
     };
     let mut errors = Vec::new();
     let mut except = Vec::new();
     for (index, text) in block.except.iter().flatten().enumerate() {
         let path = format!("{path}.except[{index}]");
-        match parse_cidr(text) {
+        match Written::parse(text) {
             None => errors.push(FieldError::invalid(path, text.as_str(), NOT_A_CIDR)),
-            Some(inner) if is_strictly_inside(&inner, &cidr) => except.push(inner),
+            Some(inner) if cidr.may_lose(&inner) => except.push(inner.block()),
             Some(_) => {
                 let detail = "must be a strict subset of `cidr`";
                 errors.push(FieldError::invalid(path, text.as_str(), detail));
             }
         }
     }
-    if errors.is_empty() { Ok(Peer::Block { cidr, except }) } else { Err(errors) }
+    if errors.is_empty() { Ok(Peer::Block { cidr: cidr.block(), except }) } else { Err(errors) }
 }
 
-fn is_strictly_inside(inner: &IpNet, outer: &IpNet) -> bool {
-    outer.contains(inner) && outer.prefix_len() < inner.prefix_len()
-}
-
-/// Reads a CIDR as the API server does for this field: host bits and, in IPv4, leading zeros
-/// are accepted (`netutils.ParseCIDRSloppy`).
-fn parse_cidr(text: &str) -> Option<IpNet> {
-    let parsed: IpNet = text.parse().ok().or_else(|| {
-        let (address, length) = text.split_once('/')?;
-        let octets: Vec<_> = address
-            .split('.')
-            .map(|octet| match octet.trim_start_matches('0') {
-                "" if !octet.is_empty() => "0",
-                rest => rest,
-            })
-            .collect();
-        format!("{}/{length}", octets.join(".")).parse().ok()
-    })?;
-    Some(parsed.trunc())
+/// What an API server with `StrictIPCIDRValidation` refuses of the blocks of `policy` and others take, as
+/// Kubernetes did up to 1.35; with what to write instead.
+#[must_use]
+pub fn strict_cidr_errors(policy: &NetworkPolicy) -> Vec<(FieldError, String)> {
+    let spec = policy.spec.clone().unwrap_or_default();
+    let ingress = spec.ingress.into_iter().flatten().map(|rule| rule.from).enumerate();
+    let egress = spec.egress.into_iter().flatten().map(|rule| rule.to).enumerate();
+    let rules = ingress
+        .map(|(index, peers)| (format!("spec.ingress[{index}].from"), peers))
+        .chain(egress.map(|(index, peers)| (format!("spec.egress[{index}].to"), peers)));
+    let mut errors = Vec::new();
+    for (path, peers) in rules {
+        for (index, peer) in peers.into_iter().flatten().enumerate() {
+            let Some(IPBlock { cidr, except }) = peer.ip_block else { continue };
+            let path = format!("{path}[{index}].ipBlock");
+            let except = except.into_iter().flatten().enumerate();
+            let except = except.map(|(index, text)| (format!("{path}.except[{index}]"), text));
+            for (path, text) in std::iter::once((format!("{path}.cidr"), cidr)).chain(except) {
+                let Some(written) = Written::parse(&text) else { continue };
+                if let Some(fault) = written.strict_fault() {
+                    errors.push((FieldError::invalid(path, text, fault), written.better()));
+                }
+            }
+        }
+    }
+    errors
 }
 
 #[cfg(test)]

@@ -25,8 +25,7 @@ fn cluster(specs: &[Value]) -> Cluster {
                     named("http", Protocol::Tcp, 80),
                     named("dns", Protocol::Udp, 53),
                 ],
-                host_network: false,
-                ports: Vec::new(),
+                ..Pod::default()
             });
         }
     }

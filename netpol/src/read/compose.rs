@@ -35,12 +35,12 @@ pub(super) enum Composed {
 /// The line of each field of a document, by its path.
 pub(super) type Lines = BTreeMap<String, u64>;
 
-/// Reads a text of one document. One whose `apiVersion` and `kind` say so to `is_unread` is only looked
-/// through for errors.
-pub(super) fn compose(
-    text: &str,
-    is_unread: &dyn Fn(&str, &str) -> bool,
-) -> Result<Composed, ParseError> {
+/// Whether of an object that begins with these fields the rest need not be read.
+pub(super) type IsUnread = dyn Fn(&Map<String, Value>) -> bool;
+
+/// Reads a text of one document. One whose first fields say so to `is_unread` is only looked through for
+/// errors.
+pub(super) fn compose(text: &str, is_unread: &IsUnread) -> Result<Composed, ParseError> {
     let mut composer = Composer::new(text, None);
     composer.run(text, is_unread)?;
     let value = composer.result.take().unwrap_or_default();
@@ -51,7 +51,7 @@ pub(super) fn compose(
 pub(super) fn lines(text: &str) -> Lines {
     let mut composer = Composer::new(text, Some(Lines::new()));
     // What is wrong with it was told when it was read.
-    let _ = composer.run(text, &|_, _| false);
+    let _ = composer.run(text, &|_| false);
     composer.lines.unwrap_or_default()
 }
 
@@ -119,11 +119,7 @@ impl Composer {
         }
     }
 
-    fn run(
-        &mut self,
-        text: &str,
-        is_unread: &dyn Fn(&str, &str) -> bool,
-    ) -> Result<(), ParseError> {
+    fn run(&mut self, text: &str, is_unread: &IsUnread) -> Result<(), ParseError> {
         let mut depth = 0_usize;
         let mut events = Events::of(text);
         while let Some(event) = events.next() {
@@ -147,7 +143,7 @@ impl Composer {
             self.event(text, event, line)?;
             if self.lines.is_none()
                 && let Some(head) = self.head()
-                && is_unread(head.0, head.1)
+                && is_unread(head)
             {
                 self.is_unread = true;
                 events.without_text();
@@ -161,13 +157,12 @@ impl Composer {
         Ok(())
     }
 
-    /// The version and kind of an object of which a field was just read.
-    fn head(&self) -> Option<(&str, &str)> {
-        let [Frame { content: Content::Mapping { object, key: None, .. }, .. }] = &self.stack[..]
-        else {
-            return None;
-        };
-        Some((object.get("apiVersion")?.as_str()?, object.get("kind")?.as_str()?))
+    /// An object of which a field was just read.
+    fn head(&self) -> Option<&Map<String, Value>> {
+        match &self.stack[..] {
+            [Frame { content: Content::Mapping { object, key: None, .. }, .. }] => Some(object),
+            _ => None,
+        }
     }
 
     fn event(&mut self, text: &str, event: Event, line: u64) -> Result<(), ParseError> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
-use super::compose::{Composed, Lines, compose, lines};
+use super::compose::{Composed, IsUnread, Lines, compose, lines};
 pub use super::parse_error::ParseError;
 use super::scalar::whole_numbers;
 use super::stream::{BadSeparator, Part, parts};
@@ -32,10 +32,10 @@ struct Source {
 
 impl Document {
     /// Reads every document of a text, one wrong document as one error. Duplicate keys are errors. Of
-    /// those whose `apiVersion` and `kind` say so to `is_unread` only the head is read.
-    pub fn read_each<'t>(
+    /// those whose first fields say so to `is_unread` no more is read.
+    pub(super) fn read_each<'t>(
         text: &'t str,
-        is_unread: &'t dyn Fn(&str, &str) -> bool,
+        is_unread: &'t IsUnread,
     ) -> impl Iterator<Item = Result<Self, ParseError>> + 't {
         // What an editor may put in front.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -52,10 +52,10 @@ impl Document {
 
     /// Reads every document of a text.
     pub fn read_all(text: &str) -> Result<Vec<Self>, ParseError> {
-        Self::read_each(text, &|_, _| false).collect()
+        Self::read_each(text, &|_| false).collect()
     }
 
-    fn read(part: Part<'_>, is_unread: &dyn Fn(&str, &str) -> bool) -> Result<Self, ParseError> {
+    fn read(part: Part<'_>, is_unread: &IsUnread) -> Result<Self, ParseError> {
         let Part { text, lines_before, is_json } = part;
         let text = with_line_feed(text);
         let read = compose(&text, is_unread);

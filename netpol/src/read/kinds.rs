@@ -1,6 +1,9 @@
 //! Which kind an object is of: one that is read, one of Kubernetes' own that says nothing about
 //! connections, a policy that is not modelled, or a misspelt one.
 
+use serde_json::{Map, Value};
+
+use super::DEFINITION;
 use crate::cluster::ForeignPolicy;
 
 /// What the head of an object says.
@@ -57,10 +60,15 @@ pub(super) fn kind_of(version: &str, kind: &str) -> Kind {
     Kind::Other
 }
 
-/// Whether objects of this kind say nothing about connections and are Kubernetes' own: they need not be
-/// read.
-pub(super) fn is_unread(version: &str, kind: &str) -> bool {
-    kinds_of(group(version)).is_some() && kind != "List" && kind_of(version, kind) == Kind::Other
+/// Whether an object that begins with these fields says nothing about connections and is of Kubernetes' own
+/// kinds, so that the rest of it need not be read.
+pub(super) fn is_unread(head: &Map<String, Value>) -> bool {
+    let text = |field: &str| head.get(field).and_then(Value::as_str);
+    let (Some(version), Some(kind)) = (text("apiVersion"), text("kind")) else { return false };
+    // The name of a definition tells of which group operators have kinds.
+    let is_named = kind != DEFINITION || head.contains_key("metadata");
+    let is_own = kinds_of(group(version)).is_some();
+    is_own && is_named && kind != "List" && kind_of(version, kind) == Kind::Other
 }
 
 /// What an object of `kind` without `apiVersion` is.

@@ -12,6 +12,7 @@ use super::document::{Document, ParseError};
 use super::files::{self, FileError, Files};
 use super::inventory::{Content, Identity, Inventory};
 use super::kinds::{self, Kind, api_version, group, kind_of, kind_without_version, kinds_of};
+use super::others;
 use super::strict::{DecodeError, decode, prune};
 use super::{Finding, Manifests, Options, Place, WrittenPolicy};
 use crate::cluster::ForeignPolicy;
@@ -98,6 +99,7 @@ impl Reader {
                 Ok(document) if document.value.is_null() => {}
                 Ok(document) if document.is_unread => {
                     let kind = document.value["kind"].as_str().unwrap_or_default();
+                    self.manifests.resources.extend(others::resource(&document.value));
                     *self.manifests.skipped.entry(kind.to_owned()).or_default() += 1;
                 }
                 Ok(document) => self.object(&Source { file, document: &document }, None),
@@ -142,6 +144,7 @@ impl Reader {
                 return self.foreign(source, name, cluster_wide);
             }
             Kind::Other if version.is_none_or(|version| kinds_of(group(version)).is_some()) => {
+                self.manifests.resources.extend(others::resource(value));
                 *self.manifests.skipped.entry(kind.to_owned()).or_default() += 1;
                 return;
             }
@@ -175,6 +178,9 @@ impl Reader {
             }
             "Pod" => {
                 if let Some(object) = self.decode::<core::v1::Pod>(source) {
+                    if let Some(spec) = &object.spec {
+                        self.duplicate_names(source, "spec", spec);
+                    }
                     let identity = identity(kind, &object.metadata);
                     let pod = Pod::from_api(&object);
                     let metadata = Box::new(object.metadata);
@@ -198,7 +204,9 @@ impl Reader {
             "ReplicationController" => {
                 self.workload::<core::v1::ReplicationController>(source, kind, "/spec/template");
             }
-            other => *self.manifests.skipped.entry(other.to_owned()).or_default() += 1,
+            other => {
+                *self.manifests.skipped.entry(other.to_owned()).or_default() += 1;
+            }
         }
     }
 
@@ -236,6 +244,7 @@ impl Reader {
     /// Adds an object of somebody else's kind if it makes pods as a Deployment does, as Argo's Rollout.
     fn generic(&mut self, source: &Source<'_>, kind: &str, version: &str) {
         let value = &source.document.value;
+        self.manifests.resources.extend(others::resource(value));
         let template = &value["spec"]["template"];
         if template["spec"]["containers"].is_array()
             && let Ok(spec) = serde_json::from_value(template["spec"].clone())
@@ -279,7 +288,7 @@ impl Reader {
                         self.refuse(source.file, line, error.to_string());
                     }
                 }
-                let document = source.document.part("", Value::Null);
+                let document = source.document.part("", source.document.value.clone());
                 let written = WrittenPolicy { file: source.file.to_owned(), document };
                 let identity = identity("NetworkPolicy", &object.metadata);
                 let object = Box::new(object);
@@ -290,6 +299,14 @@ impl Reader {
                     self.find(source.file, source.document.line(&error.path), error.to_string());
                 }
             }
+        }
+    }
+
+    fn duplicate_names(&mut self, source: &Source<'_>, path: &str, spec: &core::v1::PodSpec) {
+        for (path, message) in others::duplicate_port_names(path, spec) {
+            let line = source.document.line(&path);
+            let message = format!("{path}: {message}");
+            self.manifests.of_pods.push(Finding { file: source.file.to_owned(), line, message });
         }
     }
 
@@ -321,8 +338,10 @@ impl Reader {
         }
         let value = &source.document.value;
         let metadata: ObjectMeta = decode(&value["metadata"]).unwrap_or_default();
+        let path = format!("{}.spec", template[1..].replace('/', "."));
         let template = value.pointer(template).unwrap_or(&Value::Null);
         let spec: core::v1::PodSpec = decode(&template["spec"]).unwrap_or_default();
+        self.duplicate_names(source, &path, &spec);
         self.template(source, kind, kind, metadata, template, &spec);
     }
 

@@ -160,8 +160,8 @@ fn blocks_are_checked_as_the_api_server_does() {
 
 #[test]
 fn zeros_in_front_are_not_octal_and_an_empty_octet_is_no_zero() {
-    assert_eq!(parse_cidr("010.000.001.1/32"), Some("10.0.1.1/32".parse().unwrap()));
-    assert_eq!(parse_cidr("10..0.1/32"), None);
+    assert_eq!(written("010.000.001.1/32"), Some("10.0.1.1/32".parse().unwrap()));
+    assert_eq!(written("10..0.1/32"), None);
 }
 
 #[test]
@@ -210,4 +210,98 @@ fn what_is_invalid_of_a_policy_in_force_is_denied_and_the_rest_means_what_it_say
     let (everyone, _) = of(json!({"podSelector": {"matchLabels": {"-": ""}}, "egress": [{}]}));
     assert_eq!((everyone.ingress, everyone.egress), (Some(vec![]), Some(vec![])));
     assert_eq!(everyone.pods, Selector::default());
+}
+
+fn written(text: &str) -> Option<ipnet::IpNet> {
+    Written::parse(text).map(|written| written.block())
+}
+
+/// The blocks of a policy with this ipBlock, as they count.
+fn block(cidr: &str, except: &[&str]) -> Result<Vec<String>, Vec<String>> {
+    let block = json!({"cidr": cidr, "except": except});
+    let policy = validate(json!({"ingress": [{"from": [{"ipBlock": block}]}]}))?;
+    let rule = &policy.ingress.unwrap()[0];
+    let Peers::Any(peers) = &rule.peers else { return Ok(Vec::new()) };
+    let Peer::Block { cidr, except } = &peers[0] else { return Ok(Vec::new()) };
+    let mut addresses = crate::ranges::Addresses::default();
+    addresses.add_block(cidr, except);
+    addresses.normalise();
+    let v4 = addresses.v4().map(|(first, last)| format!("{first}-{last}"));
+    let v6 = addresses.v6().map(|(first, last)| format!("{first}-{last}"));
+    Ok(v4.chain(v6).collect())
+}
+
+#[test]
+fn an_ipv4_mapped_block_is_one_of_ipv4_as_in_gos_contains() {
+    let of = |cidr: &str, except: &[&str]| block(cidr, except).unwrap();
+    assert_eq!(of("::ffff:10.0.0.0/104", &[]), ["10.0.0.0-10.255.255.255"]);
+    assert_eq!(of("::ffff:0:0/96", &[]), ["0.0.0.0-255.255.255.255"]);
+    assert_eq!(of("::FFFF:a01:203/128", &[]), ["10.1.2.3-10.1.2.3"]);
+    assert_eq!(of("0:0:0:0:0:ffff:010.1.2.3/112", &[]), ["10.1.0.0-10.1.255.255"]);
+    // With fewer than 96 bits it is no address of IPv4 that is left.
+    assert_eq!(of("::ffff:10.0.0.0/90", &[]), ["::ffc0:0:0-::ffff:255.255.255.255"]);
+    let mapped = of("10.0.0.0/8", &["::ffff:10.128.0.0/105"]);
+    assert_eq!(mapped, ["10.0.0.0-10.127.255.255"]);
+}
+
+#[test]
+fn whether_except_is_strictly_inside_is_asked_of_lengths_as_they_are_written() {
+    let refused = |cidr, except: &str| block(cidr, &[except]).is_err();
+    // 104 is not less than 16, although the one block is in the other.
+    assert!(refused("::ffff:10.0.0.0/104", "10.1.0.0/16"));
+    assert!(!refused("::ffff:10.0.0.0/104", "::ffff:10.1.0.0/112"));
+    assert!(!refused("10.0.0.0/8", "::ffff:10.1.0.0/112"));
+    // Addresses of IPv4 are in no block of IPv6, however they are written.
+    assert!(refused("::/0", "::ffff:10.0.0.0/104"));
+    assert!(!refused("::/0", "::ffff:0:0/90"));
+}
+
+#[test]
+fn what_is_taken_out_may_be_wider_than_the_block_and_leaves_nothing() {
+    // 16 is less than 104, and 10.0.0.0/16 holds 10.0.0.0: the API server takes it.
+    assert_eq!(block("10.0.0.0/16", &["::ffff:10.0.0.0/104"]).unwrap(), [""; 0]);
+    assert!(block("10.1.0.0/16", &["::ffff:10.0.0.0/104"]).is_err());
+}
+
+#[test]
+fn zeros_in_front_are_taken_wherever_the_api_servers_parser_takes_them() {
+    for (text, range) in [
+        ("010.0.0.0/8", "10.0.0.0-10.255.255.255"),
+        ("10.0.0.0/08", "10.0.0.0-10.255.255.255"),
+        ("10.0.0.0/00008", "10.0.0.0-10.255.255.255"),
+        ("2001:00000db8::/0032", "2001:db8::-2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ("64:ff9b::010.0.0.1/128", "64:ff9b::a00:1-64:ff9b::a00:1"),
+    ] {
+        assert_eq!(block(text, &[]), Ok(vec![range.to_owned()]), "{text}");
+    }
+    for bad in [
+        "10.0.0.0",
+        "10.0.0.0/",
+        "10.0.0/8",
+        "10.0.0.0/+8",
+        "10.0.0.0/33",
+        "0x0a.0.0.0/8",
+        "::1%eth0/128",
+        "1:2:3:4:5:6:7::8/128x",
+        "::/129",
+        "/8",
+        "10.0.0.0/8/8",
+        " 10.0.0.0/8",
+    ] {
+        assert!(block(bad, &[]).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn an_ipv4_mapped_address_is_in_blocks_of_ipv4_and_in_none_of_ipv6() {
+    let holds = |cidr: &str, address: &str| {
+        let cidr = written(cidr).unwrap();
+        let peer = Peer::Block { cidr, except: Vec::new() };
+        let end = crate::isolation::End::Address(address.parse().unwrap());
+        peer.matches(&crate::cluster::Cluster::default(), "default", end)
+    };
+    assert!(holds("10.0.0.0/8", "::ffff:10.1.2.3"));
+    assert!(holds("::ffff:10.0.0.0/104", "10.1.2.3"));
+    assert!(!holds("::/0", "::ffff:10.1.2.3"));
+    assert!(holds("::/0", "fd00::1"));
 }
