@@ -41,11 +41,12 @@ pub enum FolderError {
     #[error("{0:?} is no name for a lab: use letters, digits and hyphens")]
     BadName(String),
     /// The file system refused.
-    #[error("cannot use {}: {cause}", path.display())]
+    #[error("cannot use {}", path.display())]
     Io {
         /// What could not be used.
         path: PathBuf,
         /// Why.
+        #[source]
         cause: io::Error,
     },
 }

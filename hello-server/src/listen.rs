@@ -17,8 +17,8 @@ pub enum ListenError {
     #[error("not permitted to listen on {0}: choose a port of 1024 or above with --port or PORT")]
     NotPermitted(SocketAddr),
     /// The address is not one of this machine's, or something else went wrong.
-    #[error("cannot listen on {0} (--host, --port): {1}")]
-    Other(SocketAddr, io::Error),
+    #[error("cannot listen on {0} (--host, --port)")]
+    Other(SocketAddr, #[source] io::Error),
 }
 
 /// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`.

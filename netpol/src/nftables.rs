@@ -55,6 +55,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use hello_common::error::Whole;
 use nix::errno::Errno;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{SndBuf, SndBufForce};
@@ -93,10 +94,18 @@ const LOGGED_FOR: Duration = Duration::from_secs(10);
 
 /// The kernel refused something.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} over netlink: {cause}{}", hint(.cause))]
+#[error("cannot {action} over netlink{}", hint(&.cause.0))]
 pub struct KernelError {
-    pub(crate) action: &'static str,
-    pub(crate) cause: nlink::netlink::Error,
+    action: &'static str,
+    #[source]
+    cause: Whole<nlink::netlink::Error>,
+}
+
+impl KernelError {
+    /// What was not done: it follows "cannot".
+    pub(crate) fn in_doing(action: &'static str) -> impl Fn(nlink::netlink::Error) -> Self + Copy {
+        move |cause| Self { action, cause: Whole(cause) }
+    }
 }
 
 fn hint(cause: &nlink::netlink::Error) -> &'static str {
@@ -134,18 +143,16 @@ impl Firewall {
     ///
     /// Needs `CAP_SYS_ADMIN` and `CAP_NET_ADMIN` over the namespace, and a tokio runtime.
     pub fn open(namespace: BorrowedFd<'_>) -> Result<Self, KernelError> {
-        let connection = Connection::new_in(namespace).map_err(|cause| KernelError {
-            action: "reach a network namespace's nftables",
-            cause,
-        })?;
+        let connection = Connection::new_in(namespace)
+            .map_err(KernelError::in_doing("reach a network namespace's nftables"))?;
         Ok(Self::with(connection))
     }
 
     /// A writer for the network namespace that this process is in. Needs `CAP_NET_ADMIN` over
     /// it, and a tokio runtime.
     pub fn here() -> Result<Self, KernelError> {
-        let connection = Connection::<Nftables>::new()
-            .map_err(|cause| KernelError { action: "reach nftables", cause })?;
+        let connection =
+            Connection::<Nftables>::new().map_err(KernelError::in_doing("reach nftables"))?;
         Ok(Self::with(connection))
     }
 
@@ -162,14 +169,14 @@ impl Firewall {
 
     /// Whether the namespace has a filter, of whichever process.
     pub async fn is_there(&self) -> Result<bool, KernelError> {
-        let cannot = |cause| KernelError { action: "list the tables of nftables", cause };
+        let cannot = KernelError::in_doing("list the tables of nftables");
         let tables = self.0.connection.list_tables_in(Family::Inet).await.map_err(cannot)?;
         Ok(tables.iter().any(|table| table.name == TABLE))
     }
 
     /// Takes the filter away. Whether there was one.
     pub async fn remove(&self) -> Result<bool, KernelError> {
-        let cannot = |cause| KernelError { action: "remove a pod's filter", cause };
+        let cannot = KernelError::in_doing("remove a pod's filter");
         self.0.connection.del_table_if_exists(TABLE, Family::Inet).await.map_err(cannot)
     }
 
@@ -190,7 +197,7 @@ impl Firewall {
     /// Replaces what is in force by `filter`, and tells how many filters there have been. On an error
     /// the old one stays in force.
     pub async fn replace(&self, filter: &PodFilter) -> Result<u64, KernelError> {
-        let failed = |cause| KernelError { action: "replace a pod's filter", cause };
+        let failed = KernelError::in_doing("replace a pod's filter");
         let Shared { connection, written, .. } = &*self.0;
         let silence = match filter.behaviour.denied {
             Denied::Drop => Silence::of_this_kernel(connection).await,
@@ -234,7 +241,7 @@ impl Shared {
     /// The number of the namespace's nftables as they are now, whoever changed them: each transaction
     /// raises it by one.
     async fn generation(&self) -> Result<u32, KernelError> {
-        let cannot = |cause| KernelError { action: "ask for the state of nftables", cause };
+        let cannot = KernelError::in_doing("ask for the state of nftables");
         self.connection.generation().await.map_err(cannot)
     }
 }

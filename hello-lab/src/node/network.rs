@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hello_common::error::Whole;
 use nix::sched::{CloneFlags, unshare};
 use nlink::netlink::addr::{Ipv4Address, Ipv6Address};
 use nlink::netlink::link::{BridgeLink, VethLink};
@@ -41,15 +42,16 @@ const POD_DEVICE: &str = "eth0";
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     /// The kernel refused a namespace.
-    #[error("cannot make a network namespace: {0}")]
-    Namespace(io::Error),
+    #[error("cannot make a network namespace")]
+    Namespace(#[source] io::Error),
     /// The kernel refused a change over netlink.
-    #[error("cannot {action}: {cause}")]
+    #[error("cannot {action}")]
     Netlink {
         /// What was tried.
         action: &'static str,
         /// What the kernel said.
-        cause: nlink::netlink::Error,
+        #[source]
+        cause: Whole<nlink::netlink::Error>,
     },
     /// Every address is in use.
     #[error("no address is left in {POD_NETWORK}/{POD_PREFIX}")]
@@ -63,7 +65,7 @@ trait Doing<T> {
 
 impl<T> Doing<T> for nlink::netlink::Result<T> {
     fn doing(self, action: &'static str) -> Result<T, NetworkError> {
-        self.map_err(|cause| NetworkError::Netlink { action, cause })
+        self.map_err(|cause| NetworkError::Netlink { action, cause: Whole(cause) })
     }
 }
 

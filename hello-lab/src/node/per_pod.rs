@@ -2,10 +2,11 @@
 //! plugin and kube-proxy do on a node.
 
 use std::collections::HashMap;
-use std::fmt;
+use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hello_common::error::Chain;
 use netpol::names::NamespacedName;
 use tokio::time::{sleep, timeout};
 
@@ -19,7 +20,7 @@ pub trait Table: Send + 'static {
     /// What of the store the pods' tables are written from.
     type Contents: Send + Sync;
     /// Why one could not be written.
-    type Error: fmt::Display + Send;
+    type Error: Error + Send + 'static;
 
     /// What it is called.
     const NAME: &'static str;
@@ -126,7 +127,7 @@ impl<T: Table> Follower<T> {
         for kept in all {
             if let Err(error) = kept.write(snapshot).await {
                 // The others must have theirs all the same.
-                tracing::error!(pod = %kept.pod, "the {} of pod {}: {error:#}", T::NAME, kept.pod);
+                tracing::error!(pod = %kept.pod, "the {} of pod {}: {}", T::NAME, kept.pod, Chain(&error));
                 all_written = false;
             }
         }
@@ -169,6 +170,10 @@ mod tests {
 
     type Seen = Arc<Mutex<Vec<(String, BTreeSet<String>)>>>;
 
+    #[derive(Debug, PartialEq, thiserror::Error)]
+    #[error("not now")]
+    struct NotNow;
+
     /// Writes down what it is to hold; the first pod's cannot at first.
     struct Notes {
         seen: Seen,
@@ -177,7 +182,7 @@ mod tests {
 
     impl Table for Notes {
         type Contents = BTreeSet<String>;
-        type Error = &'static str;
+        type Error = NotNow;
 
         const NAME: &'static str = "notes";
         const KINDS: &'static [Kind] = &[Kind::ConfigMap];
@@ -195,7 +200,7 @@ mod tests {
         ) -> Result<bool, Self::Error> {
             if self.failures > 0 && all.len() > 1 {
                 self.failures -= 1;
-                return Err("not now");
+                return Err(NotNow);
             }
             self.seen.lock().unwrap().push((pod.name.clone(), all.clone()));
             Ok(all.contains(&pod.name))

@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
+use hello_common::error::Chain;
 use hello_common::log::{Format, TextStyle};
 use hello_common::signals::Signals;
 use hello_common::{runtime, seconds};
@@ -154,7 +155,7 @@ impl Enforce {
                     );
                 }
             }
-            Err(earlier) => tracing::warn!("{earlier}"),
+            Err(earlier) => tracing::warn!("{}", Chain(&earlier)),
         }
         tracing::info!("enforcing the policies of {pod}");
         tokio::select! {
@@ -189,7 +190,9 @@ async fn check(enforcer: &Enforcer) {
                 "another program changed nftables in this network namespace; whether the filter of the \
                  earlier enforcer is still whole is not known: apply its policies again"
             ),
-            Err(error) => tracing::error!("whether the filter is in force is not known: {error}"),
+            Err(error) => {
+                tracing::error!("whether the filter is in force is not known: {}", Chain(&error));
+            }
         }
     }
 }
@@ -209,7 +212,7 @@ async fn look_up(enforcer: &Enforcer, pod: usize) {
         tracing::debug!("cannot look up {name}: {reason}");
     }
     if let Err(error) = enforcer.learn(pod, answer).await {
-        tracing::error!("the new addresses of {name} are not in force: {error}");
+        tracing::error!("the new addresses of {name} are not in force: {}", Chain(&error));
     }
 }
 

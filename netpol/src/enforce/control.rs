@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hello_common::error::Chain;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -61,24 +62,26 @@ pub enum Response {
 pub enum ControlError {
     /// Nobody listens.
     #[error(
-        "no enforcer listens at {}: {cause}; start one with `netpol enforce`, or name its --socket",
+        "no enforcer listens at {}; start one with `netpol enforce`, or name its --socket",
         path.display()
     )]
     NotThere {
         /// The socket.
         path: PathBuf,
         /// Why not.
+        #[source]
         cause: io::Error,
     },
     /// Another enforcer listens there.
     #[error("an enforcer listens at {} already; choose another --socket", .0.display())]
     Taken(PathBuf),
     /// The socket cannot be made, or broke.
-    #[error("cannot use the socket {}: {cause}", path.display())]
+    #[error("cannot use the socket {}", path.display())]
     Io {
         /// The socket.
         path: PathBuf,
         /// Why.
+        #[source]
         cause: io::Error,
     },
 }
@@ -167,8 +170,9 @@ async fn answer(enforcer: &Enforcer, request: Request) -> Response {
                 EnforceError::NotKnown => "Conflict",
                 _ => "InternalError",
             };
-            tracing::warn!("a request was refused: {error}");
-            refused(reason, error.to_string())
+            let message = Chain(&error).to_string();
+            tracing::warn!("a request was refused: {message}");
+            refused(reason, message)
         }
     }
 }
@@ -197,7 +201,9 @@ mod tests {
 
     #[test]
     fn who_finds_no_enforcer_is_told_how_to_start_one() {
-        let error = ask(Path::new("/no/such/socket"), &Request::Get).unwrap_err().to_string();
-        assert!(error.contains("/no/such/socket") && error.contains("netpol enforce"), "{error}");
+        let error = ask(Path::new("/no/such/socket"), &Request::Get).unwrap_err();
+        let said = Chain(&error).to_string();
+        assert!(said.contains("/no/such/socket") && said.contains("netpol enforce"), "{said}");
+        assert_eq!(said.matches("No such file").count(), 1, "{said}");
     }
 }

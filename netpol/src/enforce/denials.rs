@@ -28,7 +28,7 @@ pub struct Denial {
 /// The denials that the kernel tells `group` of, in the network namespace that this process is
 /// in. One listener a group.
 pub async fn denials(group: u16) -> Result<impl Stream<Item = Denial> + Unpin, KernelError> {
-    let failed = |cause| KernelError { action: "listen for denied packets", cause };
+    let failed = KernelError::in_doing("listen for denied packets");
     let connection = Connection::<Nflog>::new().map_err(failed)?;
     connection.bind_group(group, LOGGED_BYTES).await.map_err(failed)?;
     let packets = connection.into_events().await;

@@ -60,9 +60,10 @@ pub enum ChangeError {
 
 /// Why the policies of before a restart cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use the policies in {}: {cause}", path.display())]
+#[error("cannot use the policies in {}", path.display())]
 pub struct FileError {
     path: PathBuf,
+    #[source]
     cause: io::Error,
 }
 

@@ -40,7 +40,7 @@ impl Claim {
     ///
     /// Where another process has claimed it, or the kernel refuses.
     pub async fn take() -> Result<Self, ClaimError> {
-        let failed = |cause| KernelError { action: "claim the network namespace", cause };
+        let failed = KernelError::in_doing("claim the network namespace");
         let connection = Connection::<Nftables>::new().map_err(failed)?;
         // The kernel's word for a table of another socket is the one for a missing capability too.
         let tables = connection.list_tables_in(Family::Inet).await.map_err(failed)?;
