@@ -6,7 +6,7 @@
 //! - [`enforce`]: keeps the policies of one pod in force.
 //! - [`list`]: who may reach whom; [`formats`]: the forms of its answer.
 //! - [`apply`], [`delete`], [`get`]: speak to a running enforcer by [`enforcer`].
-//! - [`sources`]: where all of these read manifests from.
+//! - [`sources`]: where all of these read manifests from; [`from_cluster`]: from a cluster.
 //! - [`why`]: whether a connection may be made, and which rule decided.
 
 mod apply;
@@ -18,6 +18,7 @@ mod diff;
 mod enforce;
 mod enforcer;
 mod formats;
+mod from_cluster;
 mod get;
 mod list;
 mod sources;

@@ -9,6 +9,7 @@
 //! # Layout
 //!
 //! - [`read`]: files to objects, strictly: positions, unknown fields, duplicate keys.
+//! - [`live`]: what a cluster holds, asked by kubectl.
 //! - [`validate`]: the API server's rules for a NetworkPolicy; [`names`]: for names and labels.
 //! - [`field_error`]: what is wrong with one field, in the API server's words.
 //! - [`selector`], [`port`], [`policy`]: a valid policy with the API's defaults applied.
@@ -43,6 +44,7 @@ pub mod explain;
 pub mod field_error;
 pub mod isolation;
 pub mod lint;
+pub mod live;
 pub mod names;
 pub mod nftables;
 pub mod owners;

@@ -21,17 +21,20 @@ use super::{Failure, say, say_error};
 /// ? for what is not known any more. Exits 1 if something is gained, so that a change that opens more
 /// than before stops a pipeline, and 3 if something may be gained and it is not known.
 ///
-/// One of the two may be what a cluster holds (`kubectl get namespaces,networkpolicies,pods -A -o yaml`):
-/// then the answer is how the cluster has drifted, in the namespaces that the manifests speak of.
+/// With --cluster (or one of the two from `kubectl get namespaces,networkpolicies,pods -A -o yaml`) the
+/// answer is how a cluster has drifted from its manifests, in the namespaces that these speak of.
 ///
 /// Example: netpol diff old/ new/
+///
+/// Example: netpol diff manifests/ --cluster
 #[derive(Debug, Args)]
 pub(super) struct Diff {
     /// File or folder of the version before
     old: OsString,
 
-    /// File or folder of the version after
-    new: OsString,
+    /// File or folder of the version after; not given with --cluster, which is what the cluster holds
+    #[arg(required_unless_present_any = ["cluster", "context"])]
+    new: Option<OsString>,
 
     #[command(flatten)]
     how: How,
@@ -56,8 +59,16 @@ enum FailOn {
 
 impl Diff {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let mut old = self.how.read_workloads(self.old.into())?;
-        let mut new = self.how.read_workloads(self.new.into())?;
+        let mut old = self.how.read_files(self.old)?;
+        let mut new = match self.new {
+            Some(_) if self.how.is_of_cluster() => {
+                return Err(Failure::BadArgument(anyhow!(
+                    "with --cluster there is one path: the manifests that the cluster is compared with"
+                )));
+            }
+            Some(new) => self.how.read_files(new)?,
+            None => self.how.read_cluster()?,
+        };
         let left_out = align(&mut old, &mut new);
         let difference = Difference::between(&answers(&old.cluster), &answers(&new.cluster));
         for (sign, line) in lines(&difference) {

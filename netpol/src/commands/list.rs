@@ -29,7 +29,7 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let mut manifests = self.sources.read_workloads()?;
+        let (mut manifests, _) = self.sources.read_workloads()?;
         manifests.cluster.by_named_owners();
         notes(&manifests.cluster);
         let mut out = BufWriter::new(std::io::stdout().lock());
@@ -46,7 +46,12 @@ fn notes(cluster: &Cluster) {
              listed as unknown (=?)"
         ));
     }
-    let foreign: BTreeSet<_> = cluster.foreign().iter().map(|policy| &policy.kind).collect();
+    let (hidden, foreign): (Vec<_>, Vec<_>) =
+        cluster.foreign().iter().partition(|policy| policy.is_hidden);
+    for policy in hidden {
+        say_warning(&format_args!("{policy}; what they decide is listed as unknown (=?)"));
+    }
+    let foreign: BTreeSet<_> = foreign.iter().map(|policy| &policy.kind).collect();
     for kind in foreign {
         say_warning(&format_args!(
             "{kind} is not modelled: what it may be about is listed as unknown (=?); --ignore-kinds \

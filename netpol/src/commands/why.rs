@@ -67,8 +67,7 @@ impl From<Expect> for Answer {
 
 impl Why {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let namespace = self.sources.how.choice.default.namespace.clone();
-        let manifests = self.sources.read_workloads()?;
+        let (manifests, namespace) = self.sources.read_workloads()?;
         let bad = |error: anyhow::Error| Failure::BadArgument(error);
         let Wanted { end, port, protocol } = Wanted::parse(&self.destination).map_err(bad)?;
         let cluster = &manifests.cluster;
@@ -314,6 +313,9 @@ impl Told<'_> {
                 "unknown: it uses its node's network, where policies are undefined; most engines let it \
                  pass"
                     .to_owned()
+            }
+            Reason::Foreign(policies) if policies.iter().all(|policy| policy.is_hidden) => {
+                "unknown: policies that cannot be seen may be about it".to_owned()
             }
             Reason::Foreign(_) => {
                 "unknown: policies of kinds that are not modelled may be about it".to_owned()
