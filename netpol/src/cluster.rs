@@ -120,6 +120,11 @@ impl Cluster {
         self.namespaces.get(name)
     }
 
+    /// Every namespace, with its labels.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&str, &Labels)> {
+        self.namespaces.iter().map(|(name, labels)| (name.as_str(), labels))
+    }
+
     /// Every pod.
     #[must_use]
     pub fn pods(&self) -> &[Pod] {

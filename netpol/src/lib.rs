@@ -23,6 +23,7 @@
 //! - [`ends`]: the ends of a connection as people name them.
 //! - [`connections`], [`connectivity`]: who may reach whom: every permitted pair;
 //!   [`difference`]: what changes between two versions.
+//! - [`exposure`]: whom rules let in and out that the inputs do not have.
 //! - [`lint`]: what is valid and probably not meant.
 //! - [`ranges`], [`compile`]: the same decision as the filter of one pod.
 //! - [`nftables`]: that filter as an nftables table, replaced over netlink without losing a packet.
@@ -41,6 +42,7 @@ pub mod ends;
 pub mod enforce;
 pub mod evaluate;
 pub mod explain;
+pub mod exposure;
 pub mod field_error;
 pub mod isolation;
 pub mod lint;

@@ -252,6 +252,21 @@ pub fn manifests_and_findings(
     reader.finish()
 }
 
+/// The same of texts, each with what its file is called.
+#[must_use]
+pub fn texts_and_findings(
+    texts: &[(String, String)],
+    namespace: &str,
+    options: Options,
+) -> (Manifests, Vec<Finding>) {
+    let mut reader = Reader::new(options);
+    namespace.clone_into(&mut reader.namespace);
+    for (file, text) in texts {
+        reader.text(file, text);
+    }
+    reader.finish()
+}
+
 /// The same, for who hands them to an API: with a refusal too there is no result.
 pub fn valid_manifests(inputs: &[Input], stdin: impl Read) -> Result<Manifests, Vec<Finding>> {
     match manifests(inputs, stdin) {

@@ -8,7 +8,7 @@ use std::process::Command;
 use end_to_end::{As, Lab, Output, program, repository, run};
 
 fn netpol(lab: &Lab, line: &str) -> Output {
-    run(lab.command(program("netpol")).current_dir(repository()).args(line.split(' ')), "")
+    run(lab.command(program("netpol")).args(line.split(' ')), "")
 }
 
 #[test]

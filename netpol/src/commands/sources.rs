@@ -5,10 +5,12 @@ use std::fmt;
 
 use anyhow::anyhow;
 use clap::Args;
-use netpol::read::{Finding, Input, Manifests, Options, manifests_and_findings};
+use netpol::read::{
+    Finding, Input, Manifests, Options, manifests_and_findings, texts_and_findings,
+};
 
 use super::from_cluster::{FromCluster, Held};
-use super::{Failure, say_warning};
+use super::{Failure, git, say_warning};
 
 /// What a cluster is called where a path would stand.
 const CLUSTER: &str = "the cluster";
@@ -79,6 +81,15 @@ impl Sources {
 }
 
 impl Choice {
+    fn ignore_kinds(&self, manifests: &mut Manifests) {
+        let Some(ignored) = &self.ignore_kinds else { return };
+        for (kind, count) in manifests.ignore_kinds(ignored) {
+            say_warning(&format_args!(
+                "{count} {kind} not looked at: the answer is as if there were none"
+            ));
+        }
+    }
+
     /// The namespace of what names none.
     pub(super) fn namespace(&self, from_cluster: Option<&Held>) -> String {
         match (&self.default.namespace, from_cluster) {
@@ -112,13 +123,7 @@ impl Paths {
         if let Some(held) = &held {
             held.live.hide_in(&mut manifests);
         }
-        if let Some(ignored) = &choice.ignore_kinds {
-            for (kind, count) in manifests.ignore_kinds(ignored) {
-                say_warning(&format_args!(
-                    "{count} {kind} not looked at: the answer is as if there were none"
-                ));
-            }
-        }
+        choice.ignore_kinds(&mut manifests);
         Read { manifests, findings, namespace }
     }
 }
@@ -151,6 +156,22 @@ impl How {
         let paths = Paths { paths: vec![path] };
         let what = paths.to_string();
         Ok(self.answerable(paths.read_beside(&self.choice, None), &what)?.0)
+    }
+
+    /// The same of what a revision of a repository has at `path`; `None` if it has nothing there.
+    pub(super) fn read_revision(
+        &self,
+        revision: &str,
+        path: &str,
+    ) -> Result<Option<Manifests>, Failure> {
+        let files = git::files(revision, path).map_err(Failure::BadArgument)?;
+        let Some(files) = files else { return Ok(None) };
+        let namespace = self.choice.default.name().to_owned();
+        let options = Options { last_wins: self.choice.last_wins };
+        let (mut manifests, findings) = texts_and_findings(&files, &namespace, options);
+        self.choice.ignore_kinds(&mut manifests);
+        let read = Read { manifests, findings, namespace };
+        Ok(Some(self.answerable(read, &format!("{revision}:{path}"))?.0))
     }
 
     /// Whether what the cluster holds is asked for.
