@@ -22,6 +22,7 @@
 //! - [`ends`]: the ends of a connection as people name them.
 //! - [`connections`], [`connectivity`]: who may reach whom: every permitted pair;
 //!   [`difference`]: what changes between two versions.
+//! - [`describe`]: a policy by itself, in sentences.
 //! - [`lint`]: what is valid and probably not meant.
 //! - [`ranges`], [`compile`]: the same decision as the filter of one pod.
 //! - [`nftables`]: that filter as an nftables table, replaced over netlink without losing a packet.
@@ -35,6 +36,7 @@ pub mod cluster;
 pub mod compile;
 pub mod connections;
 pub mod connectivity;
+pub mod describe;
 pub mod difference;
 pub mod ends;
 pub mod enforce;

@@ -120,6 +120,12 @@ impl How {
     }
 }
 
+impl FromIterator<OsString> for Paths {
+    fn from_iter<I: IntoIterator<Item = OsString>>(paths: I) -> Self {
+        Self { paths: paths.into_iter().collect() }
+    }
+}
+
 /// As they were given.
 impl fmt::Display for Paths {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
