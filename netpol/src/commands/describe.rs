@@ -56,7 +56,9 @@ impl Describe {
         if manifests.cluster.policies().is_empty() && manifests.cluster.foreign().is_empty() {
             return Err(bad(anyhow!("{what}: there is no NetworkPolicy: {}", instead(&manifests))));
         }
-        inputs.iter().for_each(|input| warn_of(input, &manifests, &namespace));
+        for input in &inputs {
+            warn_of(input, &manifests, &namespace);
+        }
         let mut wanted = Vec::new();
         let mut foreign = Vec::new();
         for name in &names {
