@@ -18,7 +18,7 @@ use std::fmt;
 use self::now::Named;
 use self::words::some;
 use crate::cluster::{Cluster, ForeignPolicy, Pod};
-use crate::isolation::Allowance;
+use crate::isolation::{Allowance, Block};
 use crate::policy::{Direction, Policy};
 use crate::read::{Manifests, Place, WrittenPolicy};
 
@@ -47,12 +47,17 @@ pub struct Description<'a> {
     /// What it does to connections from these pods.
     pub egress: Sentence,
     /// Which other policies are about the same pods.
-    pub others: Sentence,
+    pub others: Vec<Sentence>,
 }
 
-/// What holds whatever a policy says, and what the inputs do not tell.
+/// What is to be said once, of all policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct General(pub Vec<Sentence>);
+pub struct General {
+    /// What holds whatever a policy says.
+    pub always: Vec<Sentence>,
+    /// What the inputs do not tell.
+    pub untold: Vec<Sentence>,
+}
 
 /// Describes the policy at this place of the cluster's list; `None` if there are not so many.
 #[must_use]
@@ -61,7 +66,7 @@ pub fn describe(manifests: &Manifests, index: usize) -> Option<Description<'_>> 
     let policy = cluster.policies().get(index)?;
     let written = manifests.written.get(index)?;
     let selected = Named::selected(cluster, policy);
-    let others = others(cluster, policy, &selected);
+    let others = others(manifests, policy, &selected);
     let foreign = foreign(cluster, policy, &selected);
     let subject = Subject { cluster, policy, written, selected, others, foreign };
     Some(Description {
@@ -79,47 +84,58 @@ pub fn describe(manifests: &Manifests, index: usize) -> Option<Description<'_>> 
 #[must_use]
 pub fn general(manifests: &Manifests, described: &[Description<'_>]) -> General {
     let cluster = &manifests.cluster;
-    let mut sentences: Vec<String> = [
+    let mut always = vec![
+        "Policies add up: what any one of them lets pass gets through, and none can forbid what another allows",
         "A connection needs both ends: the policies of its source must let it out, and those of its \
-         destination let it in. Where no policy isolates an end, that end lets everything pass",
+         destination let it in. An end that no policy isolates lets everything pass",
         "Answers need no rule of their own: they come back over the connection that was let pass",
         "Ports are those of the pods, not of a Service in front of them; a port that names no protocol is \
          one of TCP",
         "A pod always reaches itself, and a node the pods that run on it",
-    ]
-    .map(str::to_owned)
-    .into();
-    if described.iter().any(|description| has_block(description.policy)) {
-        sentences.push(
+    ];
+    if described.iter().any(|one| blocks(one.policy).next().is_some()) {
+        always.push(
             "Blocks of addresses (ipBlock) are meant for what is outside the cluster: whether they also name \
-             pods that have such an address differs between engines"
-                .to_owned(),
+             pods that have such an address differs between engines",
         );
     }
+    if described.iter().any(|one| blocks(one.policy).any(|block| !block.except.is_empty())) {
+        always.push(
+            "What a block excepts is left out of that block alone: another peer, rule or policy may let it \
+             pass",
+        );
+    }
+    let mut untold = Vec::new();
     if cluster.pods().is_empty() {
-        sentences.push(
-            "There is no pod or workload in the inputs: give their manifests too, to see who is meant at the \
-             moment"
+        untold.push(
+            "Who is meant at the moment: there is no pod or workload. Give their manifests too"
                 .to_owned(),
         );
     }
     if !cluster.foreign().is_empty() {
         let foreign = cluster.foreign().iter().zip(&manifests.foreign);
         let foreign = some(foreign.map(|(policy, place)| format!("{policy} ({place})")));
-        sentences.push(format!(
-            "Not described, as their kinds are not modelled: {foreign}. Whatever they are about, what is \
-             said here may not hold there; --ignore-kinds leaves them out"
+        untold.push(format!(
+            "What policies do whose kinds are not modelled: {foreign}. They are not described, and of whom they \
+             are about, what is said here may not hold; --ignore-kinds leaves them out"
         ));
     }
-    General(sentences.into_iter().map(Sentence::new).collect())
+    General {
+        always: always.into_iter().map(|words| Sentence::new(words.to_owned())).collect(),
+        untold: untold.into_iter().map(Sentence::new).collect(),
+    }
 }
 
 /// The other policies that select some of the pods that `policy` selects.
-fn others<'a>(cluster: &'a Cluster, policy: &Policy, selected: &Named<'_>) -> Vec<&'a Policy> {
-    let selects = |other: &&Policy| {
+fn others<'a>(
+    manifests: &'a Manifests,
+    policy: &Policy,
+    selected: &Named<'_>,
+) -> Vec<(&'a Policy, &'a WrittenPolicy)> {
+    let selects = |(other, _): &(&Policy, _)| {
         !std::ptr::eq(*other, policy) && selected.pods.iter().any(|pod| other.selects(pod))
     };
-    cluster.policies().iter().filter(selects).collect()
+    manifests.cluster.policies().iter().zip(&manifests.written).filter(selects).collect()
 }
 
 /// The policies of kinds that are not modelled that may be about these pods, or, where there are none, about
@@ -135,12 +151,13 @@ fn foreign<'a>(
     cluster.foreign().iter().filter(may_select).collect()
 }
 
-fn has_block(policy: &Policy) -> bool {
-    let rules = Direction::BOTH.iter().filter_map(|direction| policy.rules(*direction));
-    let mut allowances = rules
+/// Every block of addresses that a policy names.
+fn blocks(policy: &Policy) -> impl Iterator<Item = Block<'_>> {
+    let rules = Direction::BOTH.into_iter().filter_map(|direction| policy.rules(direction));
+    rules
         .flat_map(|rules| rules.iter().enumerate())
-        .map(|(index, rule)| Allowance { policy, index, rule });
-    allowances.any(|rule| rule.blocks().next().is_some())
+        .map(|(index, rule)| Allowance { policy, index, rule })
+        .flat_map(|rule| rule.blocks())
 }
 
 /// The policy that is described.
@@ -149,7 +166,7 @@ struct Subject<'a> {
     policy: &'a Policy,
     written: &'a WrittenPolicy,
     selected: Named<'a>,
-    others: Vec<&'a Policy>,
+    others: Vec<(&'a Policy, &'a WrittenPolicy)>,
     foreign: Vec<&'a ForeignPolicy>,
 }
 
@@ -179,35 +196,34 @@ impl Subject<'_> {
         sentence
     }
 
-    /// What becomes of pods that other policies select too (rule 1).
-    fn beside(&self) -> Sentence {
-        let others = some(&self.others);
-        let words = match (self.selected.pods.is_empty(), self.others.len()) {
-            (false, 0) if !self.foreign.is_empty() => {
-                "No other NetworkPolicy selects these pods at the moment".to_owned()
-            }
-            (true, _) => "Other policies may select the same pods".to_owned(),
-            (false, 0) => "No other policy selects these pods at the moment".to_owned(),
-            (false, 1) => format!("Another policy selects some of these pods too, {others}"),
-            (false, _) => format!("Other policies select some of these pods too, {others}"),
-        };
-        let words = format!(
-            "{words}. Policies add up: what any one of them lets pass gets through, and none can forbid it"
+    /// Which other policies select these pods too: they add up (rule 1).
+    fn beside(&self) -> Vec<Sentence> {
+        let others = some(
+            self.others.iter().map(|(other, written)| format!("{other} ({})", written.place(""))),
         );
-        let mut sentence = Sentence::new(words);
+        let words = match (self.selected.pods.is_empty(), self.others.len()) {
+            (true, _) => None,
+            (false, 0) if self.foreign.is_empty() => {
+                Some("No other policy selects these pods at the moment".to_owned())
+            }
+            (false, 0) => {
+                Some("No other NetworkPolicy selects these pods at the moment".to_owned())
+            }
+            (false, 1) => Some(format!("Another policy selects some of these pods too: {others}")),
+            (false, _) => Some(format!("Other policies select some of these pods too: {others}")),
+        };
         let foreign = some(&self.foreign);
         let doubt = match self.foreign.len() {
-            0 => return sentence,
-            1 => format!(
+            0 => None,
+            1 => Some(format!(
                 "{foreign} may be about these pods too: its kind is not modelled, and what it does is not known"
-            ),
-            _ => format!(
+            )),
+            _ => Some(format!(
                 "{foreign} may be about these pods too: their kinds are not modelled, and what they do is not \
                  known"
-            ),
+            )),
         };
-        sentence.below.push(Sentence::new(doubt));
-        sentence
+        words.into_iter().chain(doubt).map(Sentence::new).collect()
     }
 }
 
@@ -230,16 +246,22 @@ impl Sentence {
 impl fmt::Display for Description<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "NetworkPolicy {} ({})", self.policy, self.place)?;
-        [&self.selection, &self.ingress, &self.egress, &self.others]
+        [&self.selection, &self.ingress, &self.egress]
             .into_iter()
+            .chain(&self.others)
             .try_for_each(|sentence| sentence.write(out, 2))
     }
 }
 
-/// The same.
+/// The same for each of the two that there is anything of.
 impl fmt::Display for General {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "What holds for every policy")?;
-        self.0.iter().try_for_each(|sentence| sentence.write(out, 2))
+        self.always.iter().try_for_each(|sentence| sentence.write(out, 2))?;
+        if self.untold.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "\nWhat the inputs do not tell")?;
+        self.untold.iter().try_for_each(|sentence| sentence.write(out, 2))
     }
 }

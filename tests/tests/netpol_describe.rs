@@ -49,11 +49,12 @@ NetworkPolicy default/hello-server-allow-from-hello-client (manifests/network-po
       From pods that have the label app=hello, in the policy's own namespace default, as there is no namespaceSelector (manifests/network-policy.yaml:14).
         At the moment that is default/hello-client-allowed[Deployment].
   It does not touch egress (connections from them), as policyTypes leaves Egress out (manifests/network-policy.yaml:10).
-    No other policy isolates them for egress at the moment: they may connect to everyone.
-  No other policy selects these pods at the moment. Policies add up: what any one of them lets pass gets through, and none can forbid it.
+    No other policy isolates them for egress at the moment: everything is let out.
+  No other policy selects these pods at the moment.
 
 What holds for every policy
-  A connection needs both ends: the policies of its source must let it out, and those of its destination let it in. Where no policy isolates an end, that end lets everything pass.
+  Policies add up: what any one of them lets pass gets through, and none can forbid what another allows.
+  A connection needs both ends: the policies of its source must let it out, and those of its destination let it in. An end that no policy isolates lets everything pass.
   Answers need no rule of their own: they come back over the connection that was let pass.
   Ports are those of the pods, not of a Service in front of them; a port that names no protocol is one of TCP.
   A pod always reaches itself, and a node the pods that run on it.
@@ -161,7 +162,12 @@ fn a_policy_of_a_kind_that_is_not_modelled_is_named_and_not_described() {
     let cilium = "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: c, namespace: shop}\n";
     let text = format!("{SHOP}{cilium}");
     let all = describe(&["-"], &text).ok();
-    assert!(all.contains("Not described, as their kinds are not modelled: CiliumNetworkPolicy shop/c (standard input:14)"), "{all}");
+    assert!(
+        all.contains(
+            "whose kinds are not modelled: CiliumNetworkPolicy shop/c (standard input:14)"
+        ),
+        "{all}"
+    );
     assert!(all.contains("CiliumNetworkPolicy shop/c may be about these pods too"), "{all}");
     let ignored = describe(&["-", "--ignore-kinds"], &text).ok();
     assert!(!ignored.contains("Cilium"), "{ignored}");

@@ -129,7 +129,7 @@ pub(super) fn named_port(
     let rest = if without.is_empty() {
         String::new()
     } else {
-        format!("; no port of {}", some(ends(&without)))
+        format!("; there is no such port at {}", some(ends(&without)))
     };
     Some(format!("At the moment {name:?} is {protocol} {}{rest}", joined(&parts, "and")))
 }

@@ -128,11 +128,11 @@ impl Subject<'_> {
         let words = format!("It does not touch {}, {why}", connections(direction));
         let mut sentence = self.sentence(words, "spec.policyTypes");
         let all = match direction {
-            Direction::Ingress => "everyone may connect to them",
-            Direction::Egress => "they may connect to everyone",
+            Direction::Ingress => "everything is let in",
+            Direction::Egress => "everything is let out",
         };
-        let others: Vec<_> =
-            self.others.iter().filter(|other| other.rules(direction).is_some()).collect();
+        let others = self.others.iter().map(|(other, _)| other);
+        let others: Vec<_> = others.filter(|other| other.rules(direction).is_some()).collect();
         let words = match others.len() {
             0 if !self.foreign.is_empty() => {
                 format!("Whether another policy isolates them for {direction} is not known")

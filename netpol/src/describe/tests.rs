@@ -45,12 +45,12 @@ enum Part {
 fn said(text: &str, part: &Part) -> Vec<String> {
     let manifests = read(text);
     let description = describe(&manifests, 0).unwrap();
-    lines(match part {
-        Part::Selection => &description.selection,
-        Part::Ingress => &description.ingress,
-        Part::Egress => &description.egress,
-        Part::Others => &description.others,
-    })
+    match part {
+        Part::Selection => lines(&description.selection),
+        Part::Ingress => lines(&description.ingress),
+        Part::Egress => lines(&description.egress),
+        Part::Others => description.others.iter().flat_map(lines).collect(),
+    }
 }
 
 fn selection(spec: &str) -> String {
@@ -237,7 +237,7 @@ fn rule_9_selectors_of_one_peer_must_both_hold_and_of_several_peers_any_is_enoug
         peers("[{podSelector: {}}, {namespaceSelector: {}}]"),
         [
             "From every pod in the policy's own namespace shop, as there is no namespaceSelector.",
-            "Or from every pod in every namespace, as an empty namespaceSelector names all of them.",
+            "Or from every pod in every namespace, as an empty namespaceSelector names all of them, but nobody outside the cluster.",
         ]
     );
     let expression =
@@ -307,7 +307,7 @@ fn rule_15_a_name_of_a_port_is_told_with_whom_it_is_which_number_of() {
     assert_eq!(
         told[3..],
         [
-            "    At the moment \"http\" is TCP port 80 of shop/a[Pod] and port 81 of shop/b[Pod]; no port of shop/c[Pod].",
+            "    At the moment \"http\" is TCP port 80 of shop/a[Pod] and port 81 of shop/b[Pod]; there is no such port at shop/c[Pod].",
             "    At the moment none of them has a TCP port named \"other\": shop/a[Pod], shop/b[Pod] and \
              shop/c[Pod].",
         ]
@@ -361,7 +361,7 @@ fn without_pods_in_the_inputs_nothing_is_said_of_the_moment() {
     let description = describe(&manifests, 0).unwrap();
     assert!(!description.to_string().contains("moment"), "{description}");
     let general = general(&manifests, &[description]).to_string();
-    assert!(general.contains("no pod or workload in the inputs"), "{general}");
+    assert!(general.contains("there is no pod or workload"), "{general}");
 }
 
 #[test]
@@ -377,32 +377,50 @@ fn rule_18_a_block_that_holds_a_pods_address_says_so() {
     );
     let manifests = read(&text);
     let description = describe(&manifests, 0).unwrap();
-    assert!(general(&manifests, &[description]).to_string().contains("ipBlock"));
+    let told = general(&manifests, &[description]).to_string();
+    assert!(told.contains("ipBlock") && !told.contains("excepts"), "{told}");
     assert!(!general(&manifests, &[]).to_string().contains("ipBlock"));
+    let manifests = read(&text.replace("/8}", "/8, except: [10.1.0.0/16]}"));
+    let told = general(&manifests, &[describe(&manifests, 0).unwrap()]).to_string();
+    assert!(told.contains("excepts"), "{told}");
 }
 
 #[test]
-fn rule_1_policies_of_the_same_pods_add_up() {
-    const UNION: &str =
-        "Policies add up: what any one of them lets pass gets through, and none can forbid it.";
+fn rule_1_other_policies_of_the_same_pods_are_told_with_their_place() {
     let one = policy("{podSelector: {matchLabels: {app: a}}}");
     let two = policy("{podSelector: {}, policyTypes: [Egress]}").replace("name: p", "name: q");
-    let alone = said(&(one.clone() + &pod("shop/a", "")), &Part::Others);
-    assert_eq!(alone, [format!("No other policy selects these pods at the moment. {UNION}")]);
-    let text = one.clone() + &two + &pod("shop/a", "");
-    let both = said(&text, &Part::Others);
-    assert_eq!(both, [format!("Another policy selects some of these pods too, shop/q. {UNION}")]);
-    let none = said(&one, &Part::Others);
-    assert_eq!(none, [format!("Other policies may select the same pods. {UNION}")]);
+    let three = policy("{podSelector: {}}").replace("name: p", "name: r");
+    let a = pod("shop/a", "");
+    assert_eq!(
+        said(&(one.clone() + &a), &Part::Others),
+        ["No other policy selects these pods at the moment."]
+    );
+    let text = one.clone() + &two + &a;
+    assert_eq!(
+        said(&text, &Part::Others),
+        ["Another policy selects some of these pods too: shop/q (standard input:6)."]
+    );
+    assert_eq!(
+        said(&(text.clone() + &three), &Part::Others),
+        [
+            "Other policies select some of these pods too: shop/q (standard input:6) and shop/r (standard \
+             input:16)."
+        ]
+    );
+    assert_eq!(said(&(one.clone() + &two), &Part::Others), [""; 0]);
+    let elsewhere = two.replace("namespace: shop", "namespace: other");
+    assert!(
+        said(&(one.clone() + &elsewhere + &a), &Part::Others)[0].starts_with("No other policy")
+    );
     // What this one leaves alone, another isolates.
     assert_eq!(said(&text, &Part::Egress)[1], "  But shop/q isolates some of them for egress.");
     assert_eq!(
         said(&(one.clone() + &pod("shop/a", "")), &Part::Egress)[1],
-        "  No other policy isolates them for egress at the moment: they may connect to everyone."
+        "  No other policy isolates them for egress at the moment: everything is let out."
     );
     assert_eq!(
         said(&one, &Part::Egress)[1],
-        "  Unless another policy isolates them for egress, they may connect to everyone."
+        "  Unless another policy isolates them for egress, everything is let out."
     );
 }
 
@@ -433,7 +451,7 @@ fn policies_of_other_kinds_are_named_and_not_described() {
 
 #[test]
 fn what_a_policy_of_another_kind_may_change_is_not_claimed() {
-    const DOUBT: &str = "  CiliumNetworkPolicy shop/x may be about these pods too: its kind is not modelled, and what it does \
+    const DOUBT: &str = "CiliumNetworkPolicy shop/x may be about these pods too: its kind is not modelled, and what it does \
                          is not known.";
     let foreign = |namespace: &str| {
         format!(
@@ -443,13 +461,13 @@ fn what_a_policy_of_another_kind_may_change_is_not_claimed() {
     for pods in [String::new(), pod("shop/a", "")] {
         let text = policy("{}") + &pods;
         let doubted = text.clone() + &foreign("shop");
-        assert_eq!(said(&doubted, &Part::Others)[1..], [DOUBT]);
+        assert_eq!(said(&doubted, &Part::Others).last().unwrap(), DOUBT);
         assert_eq!(
             said(&doubted, &Part::Egress)[1],
             "  Whether another policy isolates them for egress is not known."
         );
         let other = text + &foreign("other");
-        assert_eq!(said(&other, &Part::Others).len(), 1);
-        assert!(said(&other, &Part::Egress)[1].contains("they may connect to everyone"));
+        assert!(!said(&other, &Part::Others).iter().any(|line| line.contains("Cilium")));
+        assert!(said(&other, &Part::Egress)[1].contains("everything is let out"));
     }
 }

@@ -115,7 +115,8 @@ pub(super) fn peer(peer: &Peer, own: &str) -> String {
 fn namespaces_of(selector: &Selector) -> String {
     const NAME: &str = "a namespace's label kubernetes.io/metadata.name is its name";
     match selector.requirements() {
-        [] => "every namespace, as an empty namespaceSelector names all of them".to_owned(),
+        [] => "every namespace, as an empty namespaceSelector names all of them, but nobody outside the cluster"
+            .to_owned(),
         [Requirement { key, operator: Operator::In(names) }] if key == NAMESPACE_NAME_LABEL => {
             let word = if names.len() == 1 { "namespace" } else { "the namespaces" };
             format!("{word} {} ({NAME})", joined(names, "and"))
