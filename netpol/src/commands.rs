@@ -2,6 +2,7 @@
 //!
 //! - [`check`]: manifests as an API server with strict validation sees them, and lints.
 //! - [`completions`]: for shells; [`colour`]: for terminals.
+//! - [`describe`]: what a policy says, in sentences.
 //! - [`diff`]: what another version of the manifests would change; [`changes`]: the forms of its answer.
 //! - [`enforce`]: keeps the policies of one pod in force.
 //! - [`list`]: who may reach whom; [`formats`]: the forms of its answer; [`table`]: as a matrix; [`svg`]: as an image.
@@ -16,6 +17,7 @@ mod check;
 mod colour;
 mod completions;
 mod delete;
+mod describe;
 mod diff;
 mod enforce;
 mod enforcer;
@@ -51,6 +53,7 @@ pub(crate) struct Cli {
 enum Command {
     List(list::List),
     Why(why::Why),
+    Describe(describe::Describe),
     Diff(diff::Diff),
     Check(check::Check),
     Enforce(enforce::Enforce),
@@ -77,6 +80,7 @@ impl Cli {
         let result = match self.command {
             Command::List(list) => list.run(),
             Command::Why(why) => why.run(),
+            Command::Describe(describe) => describe.run(),
             Command::Diff(diff) => diff.run(),
             Command::Check(check) => check.run(),
             Command::Enforce(enforce) => enforce.run(),

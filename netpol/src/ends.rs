@@ -225,7 +225,7 @@ fn hint(cluster: &Cluster, text: &str) -> String {
 }
 
 /// Some of `names`, and how many more there are.
-fn listed(names: Vec<String>) -> String {
+pub(crate) fn listed(names: Vec<String>) -> String {
     let more = match names.len().saturating_sub(LISTED) {
         0 => String::new(),
         more => format!(" and {more} more"),

@@ -23,6 +23,7 @@
 //! - [`ends`]: the ends of a connection as people name them.
 //! - [`connections`], [`connectivity`]: who may reach whom: every permitted pair;
 //!   [`difference`]: what changes between two versions.
+//! - [`describe`]: a policy by itself, in sentences.
 //! - [`exposure`]: whom rules let in and out that the inputs do not have.
 //! - [`lint`]: what is valid and probably not meant.
 //! - [`ranges`], [`compile`]: the same decision as the filter of one pod.
@@ -37,6 +38,7 @@ pub mod cluster;
 pub mod compile;
 pub mod connections;
 pub mod connectivity;
+pub mod describe;
 pub mod difference;
 pub mod ends;
 pub mod enforce;

@@ -63,6 +63,11 @@ fn a_cluster_is_asked_by_kubectl_and_answers_as_its_manifests_do() {
     );
     let none = netpol(&lab, drift);
     assert!(none.status.success() && none.stdout.is_empty(), "{}{}", none.stdout, none.stderr);
+    let described = netpol(&lab, "describe hello-server-allow-from-hello-client --cluster").ok();
+    assert!(
+        described.contains("At the moment that is default/hello-server[Deployment]."),
+        "{described}"
+    );
     let _ = lab.kubectl("delete networkpolicy --all");
     let open = netpol(&lab, drift);
     assert_eq!(open.status.code(), Some(1), "{}", open.stderr);
@@ -82,6 +87,8 @@ fn a_cluster_is_asked_by_kubectl_and_answers_as_its_manifests_do() {
     };
     let _ = plugin("why hello-client-blocked hello-server:8080 --expect allowed").ok();
     let _ = plugin("list manifests/hello-app").ok();
+    let drift = plugin("diff manifests/hello-app");
+    assert!(drift.status.success() && drift.stdout.is_empty(), "{}{}", drift.stdout, drift.stderr);
     let _ = lab.kubectl("create namespace shop");
     let _ = lab.kubectl("config set-context --current --namespace=shop");
     let missing = plugin("why hello-client-blocked hello-server:8080");

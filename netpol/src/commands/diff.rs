@@ -36,7 +36,6 @@ pub(super) struct Diff {
     old: OsString,
 
     /// File or folder of the version after; not given with --cluster and --git
-    #[arg(required_unless_present_any = ["cluster", "context", "git"])]
     new: Option<OsString>,
 
     /// Compare what two revisions of the repository have at the path: OLD..NEW, or OLD...NEW from where they
@@ -75,7 +74,7 @@ impl Diff {
         let Self { old, new, how, git, .. } = self;
         let bad = |message: &str| Failure::BadArgument(anyhow!("{message}"));
         if let Some(revisions) = git {
-            if new.is_some() || how.is_of_cluster() {
+            if new.is_some() || how.is_of_cluster(false) {
                 return Err(bad(
                     "with --git there is one path, which both revisions are read from",
                 ));
@@ -95,13 +94,18 @@ impl Diff {
         }
         let before = how.read_files(old.clone())?;
         let after = match new {
-            Some(_) if how.is_of_cluster() => {
+            Some(_) if how.is_of_cluster(false) => {
                 return Err(bad(
                     "with --cluster there is one path: the manifests that the cluster is compared with",
                 ));
             }
             Some(new) => how.read_files(new.clone())?,
-            None => how.read_cluster()?,
+            None if how.is_of_cluster(true) => how.read_cluster()?,
+            None => {
+                return Err(bad(
+                    "diff compares two versions: give the one after too, or --cluster, or --git OLD..NEW",
+                ));
+            }
         };
         Ok((before, after))
     }

@@ -138,7 +138,23 @@ pub(super) struct Read {
 
 impl How {
     /// Reads `paths`, and warns of what may make the answer another than a cluster's. Also returns the
-    /// namespace of what names none. Without any workload there is no answer.
+    /// namespace of what names none.
+    pub(super) fn read(&self, paths: Paths) -> Result<(Manifests, String), Failure> {
+        self.warned(paths.read(&self.choice)?)
+    }
+
+    fn warned(
+        &self,
+        Read { manifests, findings, namespace }: Read,
+    ) -> Result<(Manifests, String), Failure> {
+        if !findings.is_empty() && !self.keep_going {
+            return Err(Failure::BadInput([findings, manifests.refusals].concat()));
+        }
+        findings.iter().chain(&manifests.refusals).for_each(say_warning);
+        Ok((manifests, namespace))
+    }
+
+    /// The same; without any workload there is no answer.
     pub(super) fn read_workloads(&self, paths: Paths) -> Result<(Manifests, String), Failure> {
         let what = paths.to_string();
         self.answerable(paths.read(&self.choice)?, &what)
@@ -174,17 +190,13 @@ impl How {
         Ok(Some(self.answerable(read, &format!("{revision}:{path}"))?.0))
     }
 
-    /// Whether what the cluster holds is asked for.
-    pub(super) fn is_of_cluster(&self) -> bool {
-        self.choice.cluster.is_asked_for(false)
+    /// Whether what the cluster holds is asked for, where there may be nothing else to read.
+    pub(super) fn is_of_cluster(&self, has_nothing_else: bool) -> bool {
+        self.choice.cluster.is_asked_for(has_nothing_else)
     }
 
     fn answerable(&self, read: Read, what: &str) -> Result<(Manifests, String), Failure> {
-        let Read { manifests, findings, namespace } = read;
-        if !findings.is_empty() && !self.keep_going {
-            return Err(Failure::BadInput([findings, manifests.refusals].concat()));
-        }
-        findings.iter().chain(&manifests.refusals).for_each(say_warning);
+        let (manifests, namespace) = self.warned(read)?;
         if !manifests.cluster.pods().is_empty() {
             return Ok((manifests, namespace));
         }
@@ -197,6 +209,12 @@ impl How {
         Err(Failure::BadArgument(anyhow!(
             "{what}: there is no workload or pod: {there}; give the manifests of the workloads too"
         )))
+    }
+}
+
+impl FromIterator<OsString> for Paths {
+    fn from_iter<I: IntoIterator<Item = OsString>>(paths: I) -> Self {
+        Self { paths: paths.into_iter().collect() }
     }
 }
 
