@@ -133,7 +133,10 @@ fn others<'a>(
     selected: &Named<'_>,
 ) -> Vec<(&'a Policy, &'a WrittenPolicy)> {
     let selects = |(other, _): &(&Policy, _)| {
-        !std::ptr::eq(*other, policy) && selected.pods.iter().any(|pod| other.selects(pod))
+        // All of these pods are of the policy's namespace (rule 1): that is asked once, and not of each.
+        other.namespace == policy.namespace
+            && !std::ptr::eq(*other, policy)
+            && selected.pods.iter().any(|pod| other.selects(pod))
     };
     manifests.cluster.policies().iter().zip(&manifests.written).filter(selects).collect()
 }
