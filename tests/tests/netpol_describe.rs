@@ -82,6 +82,9 @@ fn policies_are_picked_by_name_as_kubectl_names_them() {
     assert_eq!(titles(&["db", "web", "shop/db", "-"]), ["shop/db", "shop/web"]);
     assert_eq!(titles(&["-", "db", "web"]), ["shop/db", "shop/web"]);
     assert_eq!(titles(&["-"]), ["shop/web", "shop/db"]);
+    // As kubectl has it: kubectl describe networkpolicies [NAME...]
+    assert_eq!(titles(&["networkpolicy", "db", "-"]), ["shop/db"]);
+    assert_eq!(titles(&["networkpolicies", "-"]), ["shop/web", "shop/db"]);
 }
 
 #[test]

@@ -58,7 +58,8 @@ pub fn find<'a>(
     text: &str,
 ) -> Result<Found<'a>, PolicyNameError> {
     let mut no_policy = None;
-    for wanted in readings(text) {
+    // One whose name the API server has yet to make (`generateName`) cannot be named.
+    for wanted in readings(text).into_iter().filter(|wanted| !wanted.name.is_empty()) {
         let own = wanted.namespace.unwrap_or(namespace);
         let kind = wanted.kind.map(|kind| (kind, kind_of(kind)));
         if let Some((_, Some(kind))) = kind
@@ -251,7 +252,9 @@ mod tests {
             found("", "web").unwrap_err(),
             "\"web\": no such policy; there is no NetworkPolicy at all"
         );
-        for odd in ["", "/", "a/b/c/d", "é"] {
+        let nameless = policy("{}").replace("name: p,", "generateName: p,");
+        for odd in ["", "/", "shop/", "a/b/c/d", "é"] {
+            assert!(found(&nameless, odd).is_err(), "{odd:?}");
             assert!(found(&text, odd).is_err(), "{odd:?}");
         }
     }
