@@ -31,6 +31,8 @@ pub struct ForeignPolicy {
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
+    /// Whether it stands for all of its kind there: there may be some, and nobody may look.
+    pub is_hidden: bool,
 }
 
 impl ForeignPolicy {
@@ -46,6 +48,10 @@ impl fmt::Display for ForeignPolicy {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind.split('.').next().unwrap_or_default();
         match &self.namespace {
+            Some(namespace) if self.is_hidden => {
+                write!(out, "every {kind} of namespace {namespace}: kubectl may not list them")
+            }
+            None if self.is_hidden => write!(out, "every {kind}: kubectl may not list them"),
             Some(namespace) => write!(out, "{kind} {namespace}/{}", self.name),
             None => write!(out, "{kind} {}", self.name),
         }
@@ -112,6 +118,11 @@ impl Cluster {
     #[must_use]
     pub fn namespace_labels(&self, name: &str) -> Option<&Labels> {
         self.namespaces.get(name)
+    }
+
+    /// Every namespace, with its labels.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&str, &Labels)> {
+        self.namespaces.iter().map(|(name, labels)| (name.as_str(), labels))
     }
 
     /// Every pod.

@@ -3,14 +3,16 @@
 //! - [`check`]: manifests as an API server with strict validation sees them, and lints.
 //! - [`completions`]: for shells; [`colour`]: for terminals.
 //! - [`describe`]: what a policy says, in sentences.
-//! - [`diff`]: what another version of the manifests would change.
+//! - [`diff`]: what another version of the manifests would change; [`changes`]: the forms of its answer.
 //! - [`enforce`]: keeps the policies of one pod in force.
-//! - [`list`]: who may reach whom; [`formats`]: the forms of its answer.
+//! - [`list`]: who may reach whom; [`formats`]: the forms of its answer; [`table`]: as a matrix; [`svg`]: as an image.
 //! - [`apply`], [`delete`], [`get`]: speak to a running enforcer by [`enforcer`].
-//! - [`sources`]: where all of these read manifests from.
+//! - [`sources`]: where all of these read manifests from; [`from_cluster`]: from a cluster;
+//!   [`git`]: from a revision of a repository.
 //! - [`why`]: whether a connection may be made, and which rule decided.
 
 mod apply;
+mod changes;
 mod check;
 mod colour;
 mod completions;
@@ -20,9 +22,13 @@ mod diff;
 mod enforce;
 mod enforcer;
 mod formats;
+mod from_cluster;
 mod get;
+mod git;
 mod list;
 mod sources;
+mod svg;
+mod table;
 mod why;
 
 use std::fmt::Display;

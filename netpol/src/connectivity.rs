@@ -37,11 +37,14 @@ pub enum ListedEnd {
     },
 }
 
-/// `NAMESPACE/NAME[KIND]` or `FIRST-LAST[External]`.
+/// `NAMESPACE/NAME[KIND]` or `FIRST-LAST[External]`; of a pod that is none of the inputs' `NAMESPACE/[NAME]`.
 impl fmt::Display for ListedEnd {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::External(first, last) => write!(out, "{first}-{last}[External]"),
+            Self::Workload { namespace, workload } if workload.kind.is_empty() => {
+                write!(out, "{namespace}/[{}]", workload.name)
+            }
             Self::Workload { namespace, workload } => {
                 write!(out, "{namespace}/{}[{}]", workload.name, workload.kind)
             }

@@ -9,6 +9,7 @@
 //! # Layout
 //!
 //! - [`read`]: files to objects, strictly: positions, unknown fields, duplicate keys.
+//! - [`live`]: what a cluster holds, asked by kubectl.
 //! - [`validate`]: the API server's rules for a NetworkPolicy; [`names`]: for names and labels.
 //! - [`field_error`]: what is wrong with one field, in the API server's words.
 //! - [`selector`], [`port`], [`policy`]: a valid policy with the API's defaults applied.
@@ -22,6 +23,7 @@
 //! - [`ends`]: the ends of a connection as people name them.
 //! - [`connections`], [`connectivity`]: who may reach whom: every permitted pair;
 //!   [`difference`]: what changes between two versions.
+//! - [`exposure`]: whom rules let in and out that the inputs do not have.
 //! - [`describe`]: a policy by itself, in sentences.
 //! - [`lint`]: what is valid and probably not meant.
 //! - [`ranges`], [`compile`]: the same decision as the filter of one pod.
@@ -42,9 +44,11 @@ pub mod ends;
 pub mod enforce;
 pub mod evaluate;
 pub mod explain;
+pub mod exposure;
 pub mod field_error;
 pub mod isolation;
 pub mod lint;
+pub mod live;
 pub mod names;
 pub mod nftables;
 pub mod owners;

@@ -112,10 +112,14 @@ fn foreign(manifests: &Manifests) -> Vec<Remark> {
     let finding = |(policy, place): (&ForeignPolicy, &Place)| Finding {
         file: place.file.clone(),
         line: place.line,
-        message: format!(
-            "kind: {} is not modelled: whether what {policy} may be about is allowed is not known",
-            policy.kind
-        ),
+        message: if policy.is_hidden {
+            format!("{policy}; what they decide is not known")
+        } else {
+            format!(
+                "kind: {} is not modelled: whether what {policy} may be about is allowed is not known",
+                policy.kind
+            )
+        },
     };
     let warning = |finding| Remark { level: Level::Warning, finding };
     policies.map(finding).map(warning).collect()

@@ -25,6 +25,7 @@ use k8s_openapi::api::networking;
 use serde_json::Value;
 
 use self::document::Document;
+pub use self::kinds::kind_is_policy;
 use self::reader::Reader;
 use crate::cluster::{Cluster, ForeignPolicy, Workload};
 use crate::names;
@@ -128,6 +129,12 @@ impl Manifests {
         ignored
     }
 
+    /// Adds a policy that may be there and cannot be seen.
+    pub fn hide(&mut self, policy: ForeignPolicy) {
+        self.cluster.add_foreign(policy);
+        self.foreign.push(Place { file: reader::CLUSTER.to_owned(), line: None });
+    }
+
     /// Whether nothing was read that is of Kubernetes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -214,17 +221,22 @@ impl WrittenPolicy {
 /// Every finding is reported; with one there is no result, so that nothing is decided on a part.
 /// What the API server would refuse and yet is clear is in the result.
 pub fn manifests(inputs: &[Input], stdin: impl Read) -> Result<Manifests, Vec<Finding>> {
-    let (manifests, findings) = manifests_and_findings(inputs, stdin, Options::default());
+    let (manifests, findings) = manifests_and_findings(&[], inputs, stdin, Options::default());
     if findings.is_empty() { Ok(manifests) } else { Err([findings, manifests.refusals].concat()) }
 }
 
-/// The same, for who goes on with what can be read: also what was found in the rest.
+/// The same, for who goes on with what can be read: also what was found in the rest. Before the inputs come
+/// `objects` that a cluster holds.
 pub fn manifests_and_findings(
+    objects: &[Value],
     inputs: &[Input],
     stdin: impl Read,
     options: Options,
 ) -> (Manifests, Vec<Finding>) {
     let mut reader = Reader::new(options);
+    for object in objects {
+        reader.live(object);
+    }
     let mut stdin = Some(stdin);
     for Input { path, namespace } in inputs {
         reader.namespace.clone_from(namespace);
@@ -236,6 +248,21 @@ pub fn manifests_and_findings(
         } else {
             reader.path(path);
         }
+    }
+    reader.finish()
+}
+
+/// The same of texts, each with what its file is called.
+#[must_use]
+pub fn texts_and_findings(
+    texts: &[(String, String)],
+    namespace: &str,
+    options: Options,
+) -> (Manifests, Vec<Finding>) {
+    let mut reader = Reader::new(options);
+    namespace.clone_into(&mut reader.namespace);
+    for (file, text) in texts {
+        reader.text(file, text);
     }
     reader.finish()
 }

@@ -142,6 +142,14 @@ fn bad_input_changes_nothing_and_says_where_it_is() {
             2,
             "takes only NetworkPolicies",
         ),
+        (
+            format!(
+                "{good}---\napiVersion: v1\nkind: Service\nmetadata: {{name: a}}\nspec: {{}}\n"
+            ),
+            2,
+            "here are 1 Service",
+        ),
+        (format!("{good}---\n{CILIUM}"), 2, "here are 1 CiliumNetworkPolicy.cilium.io"),
         (String::new(), 2, "no NetworkPolicy is there"),
     ] {
         let refused = place.netpol(&["apply", "-f", "-"], &input);
@@ -174,9 +182,21 @@ fn policies_are_kept_over_a_restart_for_their_owner_alone() {
     enforcer.end();
 }
 
+const CILIUM: &str =
+    "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: a}\nspec: {}\n";
+
 #[test]
 fn who_cannot_enforce_is_told_why() {
     let Some(place) = Place::get("who_cannot_enforce_is_told_why") else { return };
+    let foreign = run(place.enforce("hello-server").args(["--workloads", "-"]), CILIUM);
+    assert_eq!(foreign.status.code(), Some(2), "{}", foreign.stderr);
+    assert!(
+        foreign.stderr.contains(
+            "standard input:1: CiliumNetworkPolicy default/a: policies of this kind cannot be enforced"
+        ),
+        "{}",
+        foreign.stderr
+    );
     let unknown = run(&mut place.enforce("no-such-pod"), "");
     assert_eq!(unknown.status.code(), Some(1));
     assert!(

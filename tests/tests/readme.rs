@@ -62,8 +62,12 @@ fn every_make_target_that_the_readme_names_is_there_and_listed_by_help() {
 fn netpol_answers_what_the_readme_shows() {
     let steps = readme_steps("## Who may reach whom, and which rule decided");
     assert!(steps.len() >= 4, "the commands were found");
+    // Where a cluster is asked, it is one with the demo and its policy.
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    let _ = lab.kubectl("apply -f ./manifests/network-policy.yaml");
     for Step { command, output } in steps {
-        let said = run(std::process::Command::new("bash").args(["-c", &command]), "").ok();
+        let said = run(lab.command("bash").args(["-c", &command]), "").ok();
         let mut lines = said.lines();
         for expected in output {
             assert!(lines.any(|line| line == expected), "{command} said {said} not {expected}");

@@ -7,7 +7,7 @@ use netpol::lint::{Level, Remark, warnings};
 use netpol::read::{Finding, Manifests};
 use serde_json::{Value, json};
 
-use super::sources::{Choice, Paths};
+use super::sources::{Choice, Paths, Read};
 use super::{Failure, say, say_error};
 
 /// Check manifests as an API server with strict validation does, and for what is hardly meant
@@ -62,7 +62,7 @@ enum FailOn {
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let what = self.paths.to_string();
-        let (manifests, findings) = self.paths.read(&self.choice);
+        let Read { manifests, findings, .. } = self.paths.read(&self.choice)?;
         // On a part nothing can be said of what selects whom.
         let remarks =
             if findings.is_empty() { warnings(&manifests, self.kubernetes) } else { Vec::new() };

@@ -1,4 +1,5 @@
-//! Colour, on a terminal alone, and not if `NO_COLOR` is set (<https://no-color.org>).
+//! Colour, on a terminal alone, and not if `NO_COLOR` is set (<https://no-color.org>) or the
+//! terminal is dumb (`TERM=dumb`).
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -17,7 +18,11 @@ pub(super) struct Painted<T>(Option<Colour>, T);
 impl Colour {
     /// `text` in this colour, if `stream` shows colours.
     pub(super) fn paint<T>(self, text: T, stream: &impl IsTerminal) -> Painted<T> {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_set = |name, wanted: &dyn Fn(&str) -> bool| {
+            std::env::var_os(name).is_some_and(|value| value.to_str().is_none_or(wanted))
+        };
+        let plain = is_set("NO_COLOR", &|value| !value.is_empty())
+            || is_set("TERM", &|term| term == "dumb");
         Painted((!plain && stream.is_terminal()).then_some(self), text)
     }
 }

@@ -23,11 +23,11 @@ use super::{Failure, say, say_warning};
 ///
 /// Example: netpol describe manifests/hello-app manifests/network-policy.yaml
 #[derive(Debug, Args)]
-#[command(override_usage = "netpol describe [OPTIONS] [POLICY]... <[NAMESPACE=]PATH>...")]
+#[command(override_usage = "netpol describe [OPTIONS] [POLICY]... [[NAMESPACE=]PATH]...")]
 pub(super) struct Describe {
     /// Names of policies; and files, folders, or - for standard input (NAMESPACE=PATH for what names no
     /// namespace)
-    #[arg(required = true, value_name = "[POLICY]... PATH")]
+    #[arg(value_name = "[POLICY]... PATH")]
     policies_and_paths: Vec<OsString>,
 
     #[command(flatten)]
@@ -37,23 +37,22 @@ pub(super) struct Describe {
 impl Describe {
     pub(super) fn run(self) -> Result<(), Failure> {
         let bad = Failure::BadArgument;
-        let namespace = self.how.choice.default.namespace.clone();
         let (paths, names): (Vec<_>, Vec<_>) =
             self.policies_and_paths.into_iter().partition(|text| is_path(text));
         let mut names: Vec<String> =
             names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect();
-        if paths.is_empty() {
+        if paths.is_empty() && !names.is_empty() && !self.how.is_of_cluster_alone() {
             let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
             return Err(bad(anyhow!(
-                "{}: no such file or folder; after the names of policies give a PATH to read them from, or - \
-                 for standard input",
+                "{}: no such file or folder; after the names of policies give a PATH to read them from, - for \
+                 standard input, or --cluster",
                 names.join(", ")
             )));
         }
         let inputs = paths.clone();
         let paths: Paths = paths.into_iter().collect();
         let what = paths.to_string();
-        let manifests = self.how.read(paths)?;
+        let (manifests, namespace) = self.how.read(paths)?;
         if manifests.cluster.policies().is_empty() && manifests.cluster.foreign().is_empty() {
             return Err(bad(anyhow!("{what}: there is no NetworkPolicy: {}", instead(&manifests))));
         }
@@ -81,7 +80,7 @@ impl Describe {
         say(general(&manifests, &descriptions).to_string().trim_end())?;
         if descriptions.is_empty() || !foreign.is_empty() {
             return Err(Failure::Unknown(anyhow!(
-                "policies of kinds that are not modelled cannot be described"
+                "policies that are not modelled, or cannot be seen, cannot be described"
             )));
         }
         Ok(())

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::io::{BufWriter, Write};
 
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use netpol::cluster::Cluster;
-use netpol::connections::Connections;
-use netpol::connectivity::{Certainty, ListedEnd, answers};
+use netpol::connectivity::{ListedEnd, answers};
 use netpol::difference::{Difference, align};
+use netpol::read::Manifests;
 
-use super::colour::Colour;
-use super::formats::arrow;
+use super::changes::{Changes, Format};
+use super::git::Revisions;
 use super::sources::How;
-use super::{Failure, say, say_error};
+use super::{Failure, say_error, written};
 
 /// Show the connections that another version of the manifests permits, or no longer permits
 ///
@@ -21,20 +22,34 @@ use super::{Failure, say, say_error};
 /// ? for what is not known any more. Exits 1 if something is gained, so that a change that opens more
 /// than before stops a pipeline, and 3 if something may be gained and it is not known.
 ///
-/// One of the two may be what a cluster holds (`kubectl get namespaces,networkpolicies,pods -A -o yaml`):
-/// then the answer is how the cluster has drifted, in the namespaces that the manifests speak of.
+/// With --cluster (or one of the two from `kubectl get namespaces,networkpolicies,pods -A -o yaml`) the
+/// answer is how a cluster has drifted from its manifests, in the namespaces that these speak of.
 ///
 /// Example: netpol diff old/ new/
+///
+/// Example: netpol diff manifests/ --cluster
+///
+/// Example: netpol diff --git origin/main...HEAD -o md manifests/
 #[derive(Debug, Args)]
 pub(super) struct Diff {
     /// File or folder of the version before
     old: OsString,
 
-    /// File or folder of the version after
-    new: OsString,
+    /// File or folder of the version after; not given with --cluster and --git
+    #[arg(required_unless_present_any = ["cluster", "context", "git"])]
+    new: Option<OsString>,
+
+    /// Compare what two revisions of the repository have at the path: OLD..NEW, or OLD...NEW from where they
+    /// parted, or OLD with the files as they are now
+    #[arg(long, value_name = "OLD..NEW")]
+    git: Option<String>,
 
     #[command(flatten)]
     how: How,
+
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
 
     /// What to exit 1 for
     #[arg(long, value_enum, default_value_t)]
@@ -55,29 +70,61 @@ enum FailOn {
 }
 
 impl Diff {
+    /// Both versions.
+    fn read(&self) -> Result<(Manifests, Manifests), Failure> {
+        let Self { old, new, how, git, .. } = self;
+        let bad = |message: &str| Failure::BadArgument(anyhow!("{message}"));
+        if let Some(revisions) = git {
+            if new.is_some() || how.is_of_cluster() {
+                return Err(bad(
+                    "with --git there is one path, which both revisions are read from",
+                ));
+            }
+            let path = old.to_str().ok_or_else(|| bad("with --git the path is in UTF-8"))?;
+            let revisions = Revisions::parse(revisions).map_err(Failure::BadArgument)?;
+            let before = how.read_revision(&revisions.old, path)?;
+            let after = match &revisions.new {
+                Some(new) => how.read_revision(new, path)?,
+                None => Some(how.read_files(old.clone())?),
+            };
+            if before.is_none() && after.is_none() {
+                let message = format!("{path}: in neither of the revisions {revisions}");
+                return Err(bad(&message));
+            }
+            return Ok((before.unwrap_or_default(), after.unwrap_or_default()));
+        }
+        let before = how.read_files(old.clone())?;
+        let after = match new {
+            Some(_) if how.is_of_cluster() => {
+                return Err(bad(
+                    "with --cluster there is one path: the manifests that the cluster is compared with",
+                ));
+            }
+            Some(new) => how.read_files(new.clone())?,
+            None => how.read_cluster()?,
+        };
+        Ok((before, after))
+    }
+
     pub(super) fn run(self) -> Result<(), Failure> {
-        let mut old = self.how.read_workloads(self.old.into())?;
-        let mut new = self.how.read_workloads(self.new.into())?;
+        let (mut old, mut new) = self.read()?;
         let left_out = align(&mut old, &mut new);
         let difference = Difference::between(&answers(&old.cluster), &answers(&new.cluster));
-        for (sign, line) in lines(&difference) {
-            let colour = match sign {
-                '+' => Colour::Green,
-                '-' => Colour::Red,
-                _ => Colour::Yellow,
-            };
-            say(colour.paint(format_args!("{sign} {line}"), &std::io::stdout()))?;
-        }
+        let workloads = workloads(&old.cluster, &new.cluster);
+        let changes = Changes::of(&difference, &workloads, &left_out);
+        let summary = changes.summary();
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        written(self.output.write(&changes, &mut out).and_then(|()| out.flush()))?;
+        drop(out);
         if !left_out.is_empty() {
             say_error(&format_args!(
                 "not compared, for the manifests say nothing of them: {}",
                 left_out.join(", ")
             ));
         }
-        for (sign, workload) in workloads(&old.cluster, &new.cluster) {
-            say_error(&format_args!("{sign} {workload}"));
+        for (sign, workload) in &workloads {
+            say_error(&format_args!("{sign} workload {workload}"));
         }
-        let summary = summary(&difference);
         let Difference { gained, lost, unknown } = &difference;
         let fails = match self.fail_on {
             FailOn::Gained => !gained.is_empty(),
@@ -96,67 +143,13 @@ impl Diff {
     }
 }
 
-/// One line of how much changes.
-fn summary(difference: &Difference) -> String {
-    if difference.is_empty() {
-        return "no difference".to_owned();
-    }
-    let Difference { gained, lost, unknown } = difference;
-    let unknown = match unknown.len() {
-        0 => String::new(),
-        some => format!(", {some} not known"),
-    };
-    format!("{} gained, {} lost{unknown}", gained.len(), lost.len())
-}
-
-/// What changes, a line for each pair, in the order of the pairs. Ports that a pair has instead of others
-/// are one line.
-fn lines(difference: &Difference) -> Vec<(char, String)> {
-    let Difference { gained, lost, unknown } = difference;
-    let mut lines: Vec<(&(ListedEnd, ListedEnd), char, String)> = Vec::new();
-    for (pair, connections) in gained {
-        lines.push(match lost.get(pair) {
-            Some(before) => (pair, '~', change(before, connections)),
-            None => (pair, '+', connections.to_string()),
-        });
-    }
-    for (pair, connections) in lost.iter().filter(|(pair, _)| !gained.contains_key(*pair)) {
-        lines.push((pair, '-', connections.to_string()));
-    }
-    lines.extend(unknown.iter().map(|(pair, connections)| (pair, '?', connections.to_string())));
-    let mut lines: Vec<_> = lines
-        .into_iter()
-        .map(|((source, destination), sign, connections)| {
-            let certainty = if sign == '?' { Certainty::Unknown } else { Certainty::Certain };
-            let arrow = arrow(certainty);
-            (sign, format!("{source} {arrow} {destination} : {connections}"))
-        })
-        .collect();
-    // By pair, so that what changes for one stands together.
-    lines.sort_by(|(_, one), (_, other)| one.cmp(other));
-    lines
-}
-
-/// `TCP 7070 -> 8000`: the protocol once, where it is the same.
-fn change(before: &Connections, after: &Connections) -> String {
-    let (before, after) = (before.to_string(), after.to_string());
-    match (before.split_once(' '), after.split_once(' ')) {
-        (Some((protocol, _)), Some((same, ports)))
-            if protocol == same && !before.contains(',') && !after.contains(',') =>
-        {
-            format!("{before} -> {ports}")
-        }
-        _ => format!("{before} -> {after}"),
-    }
-}
-
 /// The workloads that only one of the two has.
 fn workloads(old: &Cluster, new: &Cluster) -> Vec<(char, String)> {
     let ends = |cluster: &Cluster| -> BTreeSet<String> {
         cluster.pods().iter().map(|pod| ListedEnd::of(pod).to_string()).collect()
     };
     let (old, new) = (ends(old), ends(new));
-    let added = new.difference(&old).map(|end| ('+', format!("workload {end}")));
-    let removed = old.difference(&new).map(|end| ('-', format!("workload {end}")));
+    let added = new.difference(&old).map(|end| ('+', end.clone()));
+    let removed = old.difference(&new).map(|end| ('-', end.clone()));
     added.chain(removed).collect()
 }

@@ -20,7 +20,7 @@ use netpol::enforce::{Enforcer, Found, Plan, control};
 use netpol::names::NamespacedName;
 use netpol::nftables::Firewall;
 use netpol::nftables::claim::{Claim, is_machines_own};
-use netpol::read::{Input, valid_manifests};
+use netpol::read::{Finding, Input, Place, valid_manifests};
 
 use super::enforcer::Socket;
 use super::{Failure, say};
@@ -119,6 +119,19 @@ impl Enforce {
         let inputs: Vec<_> = self.workloads.iter().cloned().map(Input::from).collect();
         let manifests =
             valid_manifests(&inputs, std::io::stdin().lock()).map_err(Failure::BadInput)?;
+        let foreign = manifests.cluster.foreign().iter().zip(&manifests.foreign);
+        let unknown: Vec<_> = foreign
+            .map(|(policy, Place { file, line })| Finding {
+                file: file.clone(),
+                line: *line,
+                message: format!(
+                    "{policy}: policies of this kind cannot be enforced; leave it out"
+                ),
+            })
+            .collect();
+        if !unknown.is_empty() {
+            return Err(Failure::BadInput(unknown));
+        }
         Ok(Plan {
             cluster: manifests.cluster,
             pod,

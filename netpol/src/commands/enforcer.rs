@@ -95,8 +95,20 @@ impl Files {
                 inputs.iter().map(|input| input.path.display().to_string()).collect();
             findings.push(Finding { file: files.join(", "), line: None, message });
         };
-        if !manifests.cluster.pods().is_empty() || !manifests.skipped.is_empty() {
-            find("an enforcer takes only NetworkPolicies; there is something else".to_owned());
+        let cluster = &manifests.cluster;
+        let others = [
+            ("pods or what makes them".to_owned(), cluster.pods().len()),
+            ("Service".to_owned(), cluster.services().len()),
+        ];
+        let skipped = manifests.skipped.iter().map(|(kind, count)| (kind.clone(), *count));
+        let others: Vec<_> = others
+            .into_iter()
+            .chain(skipped)
+            .filter(|(_, count)| *count > 0)
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect();
+        if !others.is_empty() {
+            find(format!("an enforcer takes only NetworkPolicies; here are {}", others.join(", ")));
         }
         if manifests.policies.is_empty() {
             find("no NetworkPolicy is there".to_owned());

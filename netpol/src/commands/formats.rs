@@ -7,8 +7,10 @@ use clap::ValueEnum;
 use netpol::answer::Answer;
 use netpol::cluster::Cluster;
 use netpol::connections::Connections;
-use netpol::connectivity::{Answers, Certainty, ListedEnd, answers, each_pair};
+use netpol::connectivity::{Answers, Certainty, ListedEnd, each_pair};
 use serde_json::{Value, json};
+
+use super::{svg, table};
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(super) enum Format {
@@ -23,21 +25,33 @@ pub(super) enum Format {
     Dot,
     /// For Markdown
     Mermaid,
+    /// A line for each source, a column for each destination
+    Table,
+    /// An image
+    Svg,
 }
 
+/// Which pairs are listed.
+pub(super) type Wanted<'w> = dyn Fn(&ListedEnd, &ListedEnd) -> bool + 'w;
+
 impl Format {
-    /// Writes the pairs of `cluster` between which something may pass, as they are found.
-    pub(super) fn write(self, cluster: &Cluster, out: &mut impl Write) -> io::Result<()> {
+    /// Writes the pairs of `cluster` between which something may pass and that are wanted, as they are found.
+    pub(super) fn write(
+        self,
+        cluster: &Cluster,
+        wanted: &Wanted<'_>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let each = |write: &mut dyn FnMut(Pair<'_>) -> io::Result<()>| each(cluster, wanted, write);
         match self {
-            Self::Text => each(cluster, |source, destination, connections, certainty| {
+            Self::Text => each(&mut |Pair { source, destination, connections, certainty }| {
                 let arrow = arrow(certainty);
                 writeln!(out, "{source} {arrow} {destination} : {connections}")
             }),
             Self::Json => {
                 let mut before = "[";
-                each(cluster, |source, destination, connections, certainty| {
-                    let object = object(source, destination, connections, certainty);
-                    write!(out, "{before}\n  {object}")?;
+                each(&mut |pair| {
+                    write!(out, "{before}\n  {}", object(&pair))?;
                     before = ",";
                     Ok(())
                 })?;
@@ -46,29 +60,43 @@ impl Format {
             Self::Csv => {
                 writeln!(out, "source,destination,connections")?;
                 // No name holds a quote; what passes may hold commas (RFC 4180).
-                each(cluster, |source, destination, connections, certainty| {
+                each(&mut |Pair { source, destination, connections, certainty }| {
                     let mark = mark(certainty);
                     writeln!(out, "{source},{destination},\"{mark}{connections}\"")
                 })
             }
-            Self::Dot => {
-                writeln!(out, "digraph {{\n  rankdir=LR\n  node [shape=box]")?;
-                each(cluster, |source, destination, connections, certainty| {
-                    let mark = mark(certainty);
-                    let style = match certainty {
-                        Certainty::Certain => "",
-                        Certainty::Unknown => " style=dashed",
-                    };
-                    writeln!(
-                        out,
-                        "  \"{source}\" -> \"{destination}\" [label=\"{mark}{connections}\"{style}]"
-                    )
-                })?;
-                writeln!(out, "}}")
+            Self::Dot => dot(each, out),
+            Self::Svg => {
+                let mut text = Vec::new();
+                dot(each, &mut text)?;
+                let image = svg::of_dot(&String::from_utf8_lossy(&text))?;
+                out.write_all(image.as_bytes())
             }
-            Self::Mermaid => mermaid(&answers(cluster), out),
+            Self::Mermaid | Self::Table => {
+                let mut answers = Answers::default();
+                each(&mut |Pair { source, destination, connections, certainty }| {
+                    let pairs = match certainty {
+                        Certainty::Certain => &mut answers.certain,
+                        Certainty::Unknown => &mut answers.unknown,
+                    };
+                    pairs.insert((source.clone(), destination.clone()), connections.clone());
+                    Ok(())
+                })?;
+                match self {
+                    Self::Table => table::write(cluster, &answers, wanted, out),
+                    _ => mermaid(&answers, out),
+                }
+            }
         }
     }
+}
+
+/// A pair between which something may pass.
+struct Pair<'p> {
+    source: &'p ListedEnd,
+    destination: &'p ListedEnd,
+    connections: &'p Connections,
+    certainty: Certainty,
 }
 
 /// What stands between the ends of a pair.
@@ -94,37 +122,53 @@ fn verdict(certainty: Certainty) -> &'static str {
     }
 }
 
-/// Calls `write` for every pair, up to the first error.
+/// Calls `write` for every pair that is wanted, up to the first error.
 fn each(
     cluster: &Cluster,
-    mut write: impl FnMut(&ListedEnd, &ListedEnd, &Connections, Certainty) -> io::Result<()>,
+    wanted: &Wanted<'_>,
+    write: &mut dyn FnMut(Pair<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut result = Ok(());
     each_pair(cluster, |source, destination, connections, certainty| {
-        if result.is_ok() {
-            result = write(source, destination, connections, certainty);
+        if result.is_ok() && wanted(source, destination) {
+            result = write(Pair { source, destination, connections, certainty });
         }
     });
     result
 }
 
-fn object(
-    source: &ListedEnd,
-    destination: &ListedEnd,
-    connections: &Connections,
-    certainty: Certainty,
-) -> Value {
-    let ports = connections.ranges().map(|(protocol, range)| {
-        json!({"protocol": protocol.to_string(), "port": range.first, "endPort": range.last})
-    });
-    let ports: Vec<Value> = ports.collect();
+fn object(Pair { source, destination, connections, certainty }: &Pair<'_>) -> Value {
     json!({
         "source": source.to_string(),
         "destination": destination.to_string(),
-        "verdict": verdict(certainty),
+        "verdict": verdict(*certainty),
         "all": connections.is_all(),
-        "ports": ports,
+        "ports": ports(connections),
     })
+}
+
+/// Ranges of ports as objects.
+pub(super) fn ports(connections: &Connections) -> Vec<Value> {
+    let ports = connections.ranges().map(|(protocol, range)| {
+        json!({"protocol": protocol.to_string(), "port": range.first, "endPort": range.last})
+    });
+    ports.collect()
+}
+
+fn dot(
+    each: impl FnOnce(&mut dyn FnMut(Pair<'_>) -> io::Result<()>) -> io::Result<()>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    writeln!(out, "digraph {{\n  rankdir=LR\n  node [shape=box]")?;
+    each(&mut |Pair { source, destination, connections, certainty }| {
+        let mark = mark(certainty);
+        let style = match certainty {
+            Certainty::Certain => "",
+            Certainty::Unknown => " style=dashed",
+        };
+        writeln!(out, "  \"{source}\" -> \"{destination}\" [label=\"{mark}{connections}\"{style}]")
+    })?;
+    writeln!(out, "}}")
 }
 
 fn mermaid(answers: &Answers, out: &mut impl Write) -> io::Result<()> {

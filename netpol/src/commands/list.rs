@@ -2,9 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufWriter, Write};
+use std::net::IpAddr;
 
 use clap::Args;
 use netpol::cluster::Cluster;
+use netpol::connectivity::ListedEnd;
+use netpol::ends;
+use netpol::exposure::Exposure;
+use netpol::isolation::End;
+use netpol::pod::Pod;
 
 use super::formats::Format;
 use super::sources::Sources;
@@ -17,10 +23,24 @@ use super::{Failure, say_warning, written};
 /// What is not known is listed with =? in place of =>.
 ///
 /// Example: netpol list manifests/hello-app manifests/network-policy.yaml
+///
+/// Example: netpol list --to hello-server -o table manifests/hello-app manifests/network-policy.yaml
 #[derive(Debug, Args)]
 pub(super) struct List {
     #[command(flatten)]
     sources: Sources,
+
+    /// Only what this workload, pod or address may reach
+    #[arg(long, value_name = "END")]
+    from: Option<String>,
+
+    /// Only who may reach this workload, pod or address
+    #[arg(long, value_name = "END")]
+    to: Option<String>,
+
+    /// Also pods that rules name and no manifest has, as monitoring/[any pod with app=prometheus]
+    #[arg(long)]
+    exposure: bool,
 
     /// The form of the answer
     #[arg(short, long, value_enum, default_value_t)]
@@ -29,12 +49,63 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let mut manifests = self.sources.read_workloads()?;
+        let (mut manifests, namespace) = self.sources.read_workloads()?;
+        // As `netpol why` takes them, before pods are taken for what their names tell.
+        let chosen = |text: &Option<String>| -> Result<Option<Chosen>, Failure> {
+            let Some(text) = text else { return Ok(None) };
+            let found = ends::find(&manifests.cluster, &namespace, text)
+                .map_err(|error| Failure::BadArgument(error.into()))?;
+            Ok(Some(Chosen::of(&manifests.cluster, &found)))
+        };
+        let (from, to) = (chosen(&self.from)?, chosen(&self.to)?);
         manifests.cluster.by_named_owners();
         notes(&manifests.cluster);
+        let exposure = self.exposure.then(|| Exposure::of(&manifests.cluster));
+        let wanted = |source: &ListedEnd, destination: &ListedEnd| {
+            from.as_ref().is_none_or(|from| from.has(source))
+                && to.as_ref().is_none_or(|to| to.has(destination))
+                && exposure.as_ref().is_none_or(|exposure| exposure.tells(source, destination))
+        };
+        let cluster = exposure.as_ref().map_or(&manifests.cluster, |exposure| &exposure.cluster);
         let mut out = BufWriter::new(std::io::stdout().lock());
-        let result = self.output.write(&manifests.cluster, &mut out).and_then(|()| out.flush());
+        let result = self.output.write(cluster, &wanted, &mut out).and_then(|()| out.flush());
         Ok(written(result)?)
+    }
+}
+
+/// Who was chosen.
+enum Chosen {
+    Workloads(BTreeSet<ListedEnd>),
+    Address(IpAddr),
+}
+
+impl Chosen {
+    /// The workloads of `ends` as they are listed; or an address outside.
+    fn of(cluster: &Cluster, ends: &[End<'_>]) -> Self {
+        let mut listed = cluster.clone();
+        listed.by_named_owners();
+        let mut chosen = BTreeSet::new();
+        for end in ends {
+            match end {
+                End::Pod(pod) => {
+                    let is_it = |one: &&Pod| one.namespace == pod.namespace && one.name == pod.name;
+                    chosen.extend(listed.pods().iter().filter(is_it).map(ListedEnd::of));
+                }
+                End::Address(address) => return Self::Address(*address),
+                End::Node | End::Outside => {}
+            }
+        }
+        Self::Workloads(chosen)
+    }
+
+    fn has(&self, end: &ListedEnd) -> bool {
+        match (self, end) {
+            (Self::Workloads(chosen), end) => chosen.contains(end),
+            (Self::Address(address), ListedEnd::External(first, last)) => {
+                address.is_ipv4() == first.is_ipv4() && (first..=last).contains(&address)
+            }
+            (Self::Address(_), ListedEnd::Workload { .. }) => false,
+        }
     }
 }
 
@@ -46,7 +117,12 @@ fn notes(cluster: &Cluster) {
              listed as unknown (=?)"
         ));
     }
-    let foreign: BTreeSet<_> = cluster.foreign().iter().map(|policy| &policy.kind).collect();
+    let (hidden, foreign): (Vec<_>, Vec<_>) =
+        cluster.foreign().iter().partition(|policy| policy.is_hidden);
+    for policy in hidden {
+        say_warning(&format_args!("{policy}; what they decide is listed as unknown (=?)"));
+    }
+    let foreign: BTreeSet<_> = foreign.iter().map(|policy| &policy.kind).collect();
     for kind in foreign {
         say_warning(&format_args!(
             "{kind} is not modelled: what it may be about is listed as unknown (=?); --ignore-kinds \

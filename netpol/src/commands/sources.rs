@@ -5,9 +5,15 @@ use std::fmt;
 
 use anyhow::anyhow;
 use clap::Args;
-use netpol::read::{Finding, Input, Manifests, Options, manifests_and_findings};
+use netpol::read::{
+    Finding, Input, Manifests, Options, manifests_and_findings, texts_and_findings,
+};
 
-use super::{Failure, say_warning};
+use super::from_cluster::{FromCluster, Held};
+use super::{Failure, git, say_warning};
+
+/// What a cluster is called where a path would stand.
+const CLUSTER: &str = "the cluster";
 
 #[derive(Debug, Args)]
 pub(super) struct Sources {
@@ -21,15 +27,22 @@ pub(super) struct Sources {
 #[derive(Debug, Args)]
 pub(super) struct Paths {
     /// Files, folders, or - for standard input; NAMESPACE=PATH for what names no namespace
-    #[arg(required = true, value_name = "[NAMESPACE=]PATH")]
+    #[arg(value_name = "[NAMESPACE=]PATH")]
     paths: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Namespace {
-    /// Where an object is that names no namespace
-    #[arg(short, long, default_value = "default")]
-    pub namespace: String,
+    /// Where an object is that names no namespace [default: default, with --cluster that of kubectl's context]
+    #[arg(short, long)]
+    namespace: Option<String>,
+}
+
+impl Namespace {
+    /// The namespace of what names none, beside what a cluster holds that of kubectl's context.
+    pub(super) fn name(&self) -> &str {
+        self.namespace.as_deref().unwrap_or("default")
+    }
 }
 
 /// What counts of what is read.
@@ -37,6 +50,9 @@ pub(super) struct Namespace {
 pub(super) struct Choice {
     #[command(flatten)]
     pub default: Namespace,
+
+    #[command(flatten)]
+    cluster: FromCluster,
 
     /// Of several objects of one kind, namespace and name take the last, as kubectl apply does
     #[arg(long)]
@@ -59,54 +75,134 @@ pub(super) struct How {
 
 impl Sources {
     /// Every object; without any workload there is no answer.
-    pub(super) fn read_workloads(self) -> Result<Manifests, Failure> {
+    pub(super) fn read_workloads(self) -> Result<(Manifests, String), Failure> {
         self.how.read_workloads(self.paths)
+    }
+}
+
+impl Choice {
+    fn ignore_kinds(&self, manifests: &mut Manifests) {
+        let Some(ignored) = &self.ignore_kinds else { return };
+        for (kind, count) in manifests.ignore_kinds(ignored) {
+            say_warning(&format_args!(
+                "{count} {kind} not looked at: the answer is as if there were none"
+            ));
+        }
+    }
+
+    /// The namespace of what names none.
+    pub(super) fn namespace(&self, from_cluster: Option<&Held>) -> String {
+        match (&self.default.namespace, from_cluster) {
+            (None, Some(held)) => held.namespace.clone(),
+            (Some(_) | None, _) => self.default.name().to_owned(),
+        }
     }
 }
 
 impl Paths {
     /// Every object, and what is wrong with those that are not read.
-    pub(super) fn read(self, choice: &Choice) -> (Manifests, Vec<Finding>) {
-        let namespace = &choice.default.namespace;
-        let inputs = self.paths.into_iter().map(|path| Input::parse(path, namespace));
+    pub(super) fn read(self, choice: &Choice) -> Result<Read, Failure> {
+        let held = choice.cluster.ask(self.paths.is_empty())?;
+        if self.paths.is_empty() && held.is_none() {
+            return Err(Failure::BadArgument(anyhow!(
+                "nothing to read: give files or folders, - for standard input, or --cluster for what kubectl shows"
+            )));
+        }
+        Ok(self.read_beside(choice, held))
+    }
+
+    /// The same, with what a cluster holds.
+    fn read_beside(self, choice: &Choice, held: Option<Held>) -> Read {
+        let namespace = choice.namespace(held.as_ref());
+        let inputs = self.paths.into_iter().map(|path| Input::parse(path, &namespace));
         let inputs: Vec<_> = inputs.collect();
         let options = Options { last_wins: choice.last_wins };
+        let objects = held.as_ref().map_or(&[][..], |held| &held.live.objects);
         let (mut manifests, findings) =
-            manifests_and_findings(&inputs, std::io::stdin().lock(), options);
-        if let Some(ignored) = &choice.ignore_kinds {
-            for (kind, count) in manifests.ignore_kinds(ignored) {
-                say_warning(&format_args!(
-                    "{count} {kind} not looked at: the answer is as if there were none"
-                ));
-            }
+            manifests_and_findings(objects, &inputs, std::io::stdin().lock(), options);
+        if let Some(held) = &held {
+            held.live.hide_in(&mut manifests);
         }
-        (manifests, findings)
+        choice.ignore_kinds(&mut manifests);
+        Read { manifests, findings, namespace }
     }
 }
 
-impl From<OsString> for Paths {
-    fn from(path: OsString) -> Self {
-        Self { paths: vec![path] }
-    }
+/// What was read.
+pub(super) struct Read {
+    pub manifests: Manifests,
+    pub findings: Vec<Finding>,
+    /// Where what names no namespace is.
+    pub namespace: String,
 }
 
 impl How {
-    /// Reads `paths`, and warns of what may make the answer another than a cluster's.
-    pub(super) fn read(&self, paths: Paths) -> Result<Manifests, Failure> {
-        let (manifests, findings) = paths.read(&self.choice);
+    /// Reads `paths`, and warns of what may make the answer another than a cluster's. Also returns the
+    /// namespace of what names none. Without any workload there is no answer.
+    pub(super) fn read_workloads(&self, paths: Paths) -> Result<(Manifests, String), Failure> {
+        let what = paths.to_string();
+        self.answerable(paths.read(&self.choice)?, &what)
+    }
+
+    /// The same, also where there is no workload.
+    pub(super) fn read(&self, paths: Paths) -> Result<(Manifests, String), Failure> {
+        self.checked(paths.read(&self.choice)?)
+    }
+
+    /// The same of what the cluster holds, and nothing else.
+    pub(super) fn read_cluster(&self) -> Result<Manifests, Failure> {
+        let held = self.choice.cluster.ask(true)?;
+        let read = Paths { paths: Vec::new() }.read_beside(&self.choice, held);
+        Ok(self.answerable(read, CLUSTER)?.0)
+    }
+
+    /// The same of files alone.
+    pub(super) fn read_files(&self, path: OsString) -> Result<Manifests, Failure> {
+        let paths = Paths { paths: vec![path] };
+        let what = paths.to_string();
+        Ok(self.answerable(paths.read_beside(&self.choice, None), &what)?.0)
+    }
+
+    /// The same of what a revision of a repository has at `path`; `None` if it has nothing there.
+    pub(super) fn read_revision(
+        &self,
+        revision: &str,
+        path: &str,
+    ) -> Result<Option<Manifests>, Failure> {
+        let files = git::files(revision, path).map_err(Failure::BadArgument)?;
+        let Some(files) = files else { return Ok(None) };
+        let namespace = self.choice.default.name().to_owned();
+        let options = Options { last_wins: self.choice.last_wins };
+        let (mut manifests, findings) = texts_and_findings(&files, &namespace, options);
+        self.choice.ignore_kinds(&mut manifests);
+        let read = Read { manifests, findings, namespace };
+        Ok(Some(self.answerable(read, &format!("{revision}:{path}"))?.0))
+    }
+
+    /// Whether what the cluster holds is asked for.
+    pub(super) fn is_of_cluster(&self) -> bool {
+        self.choice.cluster.is_asked_for(false)
+    }
+
+    /// The same, if there is nothing else to read.
+    pub(super) fn is_of_cluster_alone(&self) -> bool {
+        self.choice.cluster.is_asked_for(true)
+    }
+
+    /// What was read, if nothing is wrong with it, or is not to matter.
+    fn checked(&self, read: Read) -> Result<(Manifests, String), Failure> {
+        let Read { manifests, findings, namespace } = read;
         if !findings.is_empty() && !self.keep_going {
             return Err(Failure::BadInput([findings, manifests.refusals].concat()));
         }
         findings.iter().chain(&manifests.refusals).for_each(say_warning);
-        Ok(manifests)
+        Ok((manifests, namespace))
     }
 
-    /// The same; without any workload there is no answer.
-    pub(super) fn read_workloads(&self, paths: Paths) -> Result<Manifests, Failure> {
-        let what = paths.to_string();
-        let manifests = self.read(paths)?;
+    fn answerable(&self, read: Read, what: &str) -> Result<(Manifests, String), Failure> {
+        let (manifests, namespace) = self.checked(read)?;
         if !manifests.cluster.pods().is_empty() {
-            return Ok(manifests);
+            return Ok((manifests, namespace));
         }
         let there = match manifests.cluster.policies().len() {
             0 if manifests.skipped.is_empty() => "no object of Kubernetes at all".to_owned(),
@@ -133,6 +229,8 @@ impl fmt::Display for Paths {
             Some("-") => "standard input".to_owned(),
             _ => path.display().to_string(),
         });
-        out.write_str(&paths.collect::<Vec<_>>().join(", "))
+        let paths: Vec<_> = paths.collect();
+        out.write_str(if paths.is_empty() { CLUSTER } else { "" })?;
+        out.write_str(&paths.join(", "))
     }
 }

@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
 use netpol::answer::Answer;
-use netpol::cluster::Pod;
+use netpol::cluster::{Cluster, Pod};
 use netpol::connectivity::ListedEnd;
-use netpol::ends::{self, Destination, PortName};
+use netpol::ends::{self, Destination, EndError, PortName};
 use netpol::evaluate::Connection;
 use netpol::explain::{Explanation, Miss, Reason, explain};
 use netpol::isolation::End;
@@ -28,6 +28,8 @@ use super::{Failure, say};
 /// its address): the answer is that for the pods behind it, at their own port. For a denial each policy that isolates is named,
 /// and of its rules the one that came nearest, with what kept it from matching. Exits 3 if the answer
 /// cannot be known, as with policies of kinds that are not modelled.
+///
+/// With `all` for SRC every workload is asked for.
 ///
 /// Example: netpol why hello-client-blocked hello-server:8080 manifests/hello-app manifests/network-policy.yaml
 #[derive(Debug, Args)]
@@ -67,8 +69,7 @@ impl From<Expect> for Answer {
 
 impl Why {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let namespace = self.sources.how.choice.default.namespace.clone();
-        let manifests = self.sources.read_workloads()?;
+        let (manifests, namespace) = self.sources.read_workloads()?;
         let bad = |error: anyhow::Error| Failure::BadArgument(error);
         let Wanted { end, port, protocol } = Wanted::parse(&self.destination).map_err(bad)?;
         let cluster = &manifests.cluster;
@@ -78,8 +79,10 @@ impl Why {
                 self.source
             )));
         }
-        let sources =
-            ends::find(cluster, &namespace, &self.source).map_err(|error| bad(error.into()))?;
+        let sources = match ends::find(cluster, &namespace, &self.source) {
+            Err(EndError::NoSuchEnd { .. }) if self.source == EVERYBODY => everybody(cluster),
+            found => found.map_err(|error| bad(error.into()))?,
+        };
         let destination = ends::destination(cluster, &namespace, end, &port, protocol)
             .map_err(|error| bad(error.into()))?;
         let mut told = Told {
@@ -100,12 +103,22 @@ impl Why {
             }
         }
         let Told { mut text, answers, .. } = told;
-        if answers.iter().any(|answer| *answer != answers[0]) {
+        if self.source != EVERYBODY && answers.iter().any(|answer| *answer != answers[0]) {
             text.push_str("the pods differ: some may connect, and some may not\n");
         }
         say(text.trim_end())?;
         verdict(&answers, self.expect.map(Answer::from))
     }
+}
+
+/// What stands for every workload where a source is named.
+const EVERYBODY: &str = "all";
+
+/// Every pod, by what it is called.
+fn everybody(cluster: &Cluster) -> Vec<End<'_>> {
+    let mut pods: Vec<&Pod> = cluster.pods().iter().collect();
+    pods.sort_by_cached_key(|pod| (ListedEnd::of(pod).to_string(), pod.name.clone()));
+    pods.into_iter().map(End::Pod).collect()
 }
 
 /// How the command ends.
@@ -314,6 +327,9 @@ impl Told<'_> {
                 "unknown: it uses its node's network, where policies are undefined; most engines let it \
                  pass"
                     .to_owned()
+            }
+            Reason::Foreign(policies) if policies.iter().all(|policy| policy.is_hidden) => {
+                "unknown: policies that cannot be seen may be about it".to_owned()
             }
             Reason::Foreign(_) => {
                 "unknown: policies of kinds that are not modelled may be about it".to_owned()

@@ -483,15 +483,17 @@ fn policies_of_other_kinds_are_named_and_not_described() {
     let manifests = read(&(policy("{}") + foreign));
     let general = general(&manifests, &[]).to_string();
     assert!(
-        general.contains("not modelled: CiliumNetworkPolicy shop/x (standard input:6)."),
+        general.contains(
+            "not modelled, or cannot be seen: CiliumNetworkPolicy shop/x (standard input:6)."
+        ),
         "{general}"
     );
 }
 
 #[test]
 fn what_a_policy_of_another_kind_may_change_is_not_claimed() {
-    const DOUBT: &str = "CiliumNetworkPolicy shop/x may be about these pods too: its kind is not modelled, and what it does \
-                         is not known.";
+    const DOUBT: &str =
+        "What else may decide on these pods is not known: CiliumNetworkPolicy shop/x.";
     let foreign = |namespace: &str| {
         format!(
             "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: x, namespace: {namespace}}}\n---\n"

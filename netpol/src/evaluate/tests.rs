@@ -270,6 +270,7 @@ fn a_policy_of_a_kind_that_is_not_modelled_makes_unknown_what_it_may_be_about() 
         kind: "K.g".into(),
         namespace: namespace.map(str::to_owned),
         name: "f".into(),
+        is_hidden: false,
     };
     cluster.add_foreign(foreign(Some("y")));
     let ask = |cluster: &Cluster, source: &str, destination: &str| {

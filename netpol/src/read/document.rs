@@ -74,6 +74,11 @@ impl Document {
         Ok(Self { value, is_unread, source: Arc::new(source), path: String::new() })
     }
 
+    /// A value that is written nowhere.
+    pub(super) fn of_value(value: Value) -> Self {
+        Self { value, ..Self::default() }
+    }
+
     /// The line of the field at `path` (in the notation `spec.ingress[0].from`), or else of the
     /// nearest thing round it.
     #[must_use]

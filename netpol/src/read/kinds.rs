@@ -60,6 +60,12 @@ pub(super) fn kind_of(version: &str, kind: &str) -> Kind {
     Kind::Other
 }
 
+/// Whether objects of this kind are policies that are not modelled.
+#[must_use]
+pub fn kind_is_policy(version: &str, kind: &str) -> bool {
+    matches!(kind_of(version, kind), Kind::Policy { .. })
+}
+
 /// Whether an object that begins with these fields says nothing about connections and is of Kubernetes' own
 /// kinds, so that the rest of it need not be read.
 pub(super) fn is_unread(head: &Map<String, Value>) -> bool {

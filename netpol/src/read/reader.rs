@@ -25,6 +25,9 @@ use crate::validate;
 /// What is skipped that is no object of the API: a values file, a report, a list of numbers.
 pub(super) const NO_OBJECT: &str = "document that is no Kubernetes object";
 
+/// What objects of a cluster are from.
+pub(super) const CLUSTER: &str = "the cluster";
+
 /// Reads one file after the other.
 #[derive(Default)]
 pub(super) struct Reader {
@@ -78,6 +81,12 @@ impl Reader {
             self.content(&path.display().to_string(), text);
         });
         self.files = files;
+    }
+
+    /// Reads an object that a cluster holds, or a list of some.
+    pub(super) fn live(&mut self, object: &Value) {
+        let document = Document::of_value(object.clone());
+        self.object(&Source { file: CLUSTER, document: &document }, None);
     }
 
     /// Reads standard input.
@@ -238,7 +247,11 @@ impl Reader {
         *self.manifests.skipped.entry(kind.clone()).or_default() += 1;
         let identity =
             Identity { kind: kind.clone(), namespace: namespace.clone(), name: name.clone() };
-        self.add(source, identity, Content::Foreign(ForeignPolicy { kind, namespace, name }));
+        self.add(
+            source,
+            identity,
+            Content::Foreign(ForeignPolicy { kind, namespace, name, is_hidden: false }),
+        );
     }
 
     /// Adds an object of somebody else's kind if it makes pods as a Deployment does, as Argo's Rollout.
@@ -378,6 +391,16 @@ impl Reader {
         let line = |path: &str| source.document.line(path);
         match decode(&source.document.value) {
             Ok(object) => Some(object),
+            // A newer API server has more fields: only in a policy one may change who reaches whom.
+            Err(DecodeError::UnknownFields(fields))
+                if source.file == CLUSTER && source.document.value["kind"] != "NetworkPolicy" =>
+            {
+                let mut value = source.document.value.clone();
+                for field in fields {
+                    prune(&mut value, &field.path);
+                }
+                decode(&value).ok()
+            }
             Err(DecodeError::UnknownFields(fields)) => {
                 for field in fields {
                     let hint = field.suggestion().map(|known| format!(", did you mean {known:?}?"));
