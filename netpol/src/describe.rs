@@ -116,8 +116,8 @@ pub fn general(manifests: &Manifests, described: &[Description<'_>]) -> General 
         let foreign = cluster.foreign().iter().zip(&manifests.foreign);
         let foreign = some(foreign.map(|(policy, place)| format!("{policy} ({place})")));
         untold.push(format!(
-            "What policies do whose kinds are not modelled: {foreign}. They are not described, and of whom they \
-             are about, what is said here may not hold; --ignore-kinds leaves them out"
+            "What is not modelled, or cannot be seen: {foreign}. It is not described, and what is said here may \
+             not hold for whom it is about; --ignore-kinds leaves it out"
         ));
     }
     General {
@@ -133,12 +133,15 @@ fn others<'a>(
     selected: &Named<'_>,
 ) -> Vec<(&'a Policy, &'a WrittenPolicy)> {
     let selects = |(other, _): &(&Policy, _)| {
-        !std::ptr::eq(*other, policy) && selected.pods.iter().any(|pod| other.selects(pod))
+        // All of these pods are of the policy's namespace (rule 1): that is asked once, and not of each.
+        other.namespace == policy.namespace
+            && !std::ptr::eq(*other, policy)
+            && selected.pods.iter().any(|pod| other.selects(pod))
     };
     manifests.cluster.policies().iter().zip(&manifests.written).filter(selects).collect()
 }
 
-/// The policies of kinds that are not modelled that may be about these pods, or, where there are none, about
+/// The policies that are not modelled, or cannot be seen, and may be about these pods, or, where there are none, about
 /// pods that `policy` would select.
 fn foreign<'a>(
     cluster: &'a Cluster,
@@ -206,23 +209,15 @@ impl Subject<'_> {
             (false, 0) if self.foreign.is_empty() => {
                 Some("No other policy selects these pods at the moment".to_owned())
             }
-            (false, 0) => {
-                Some("No other NetworkPolicy selects these pods at the moment".to_owned())
-            }
+            (false, 0) => Some(
+                "No other NetworkPolicy that is seen selects these pods at the moment".to_owned(),
+            ),
             (false, 1) => Some(format!("Another policy selects some of these pods too: {others}")),
             (false, _) => Some(format!("Other policies select some of these pods too: {others}")),
         };
-        let foreign = some(&self.foreign);
-        let doubt = match self.foreign.len() {
-            0 => None,
-            1 => Some(format!(
-                "{foreign} may be about these pods too: its kind is not modelled, and what it does is not known"
-            )),
-            _ => Some(format!(
-                "{foreign} may be about these pods too: their kinds are not modelled, and what they do is not \
-                 known"
-            )),
-        };
+        let doubt = (!self.foreign.is_empty()).then(|| {
+            format!("What else may decide on these pods is not known: {}", some(&self.foreign))
+        });
         words.into_iter().chain(doubt).map(Sentence::new).collect()
     }
 }

@@ -82,6 +82,9 @@ fn policies_are_picked_by_name_as_kubectl_names_them() {
     assert_eq!(titles(&["db", "web", "shop/db", "-"]), ["shop/db", "shop/web"]);
     assert_eq!(titles(&["-", "db", "web"]), ["shop/db", "shop/web"]);
     assert_eq!(titles(&["-"]), ["shop/web", "shop/db"]);
+    // As kubectl has it: kubectl describe networkpolicies [NAME...]
+    assert_eq!(titles(&["networkpolicy", "db", "-"]), ["shop/db"]);
+    assert_eq!(titles(&["networkpolicies", "-"]), ["shop/web", "shop/db"]);
 }
 
 #[test]
@@ -164,11 +167,11 @@ fn a_policy_of_a_kind_that_is_not_modelled_is_named_and_not_described() {
     let all = describe(&["-"], &text).ok();
     assert!(
         all.contains(
-            "whose kinds are not modelled: CiliumNetworkPolicy shop/c (standard input:14)"
+            "What is not modelled, or cannot be seen: CiliumNetworkPolicy shop/c (standard input:14)"
         ),
         "{all}"
     );
-    assert!(all.contains("CiliumNetworkPolicy shop/c may be about these pods too"), "{all}");
+    assert!(all.contains("these pods is not known: CiliumNetworkPolicy shop/c."), "{all}");
     let ignored = describe(&["-", "--ignore-kinds"], &text).ok();
     assert!(!ignored.contains("Cilium"), "{ignored}");
     let named = describe(&["shop/ciliumnetworkpolicy/c", "-"], &text);

@@ -8,6 +8,7 @@ use anyhow::anyhow;
 use clap::Args;
 use netpol::describe::named::{Found, PolicyNameError, find};
 use netpol::describe::{describe, general};
+use netpol::ends::kind_of;
 use netpol::read::{Input, Manifests};
 
 use super::sources::{How, Paths};
@@ -17,7 +18,7 @@ use super::{Failure, say, say_warning};
 ///
 /// Each rule is told with the line where it is written, and, as far as the inputs show pods or workloads, with
 /// those whom it is about at the moment. POLICY is [NAMESPACE/]NAME, or as kubectl takes it
-/// (networkpolicy/hello, netpol/hello); without any, all policies are described. What is a file or a folder is
+/// (networkpolicy/hello, networkpolicy hello); without any, all policies are described. What is a file or a folder is
 /// a PATH; what is none is the name of a policy.
 ///
 /// Example: netpol describe manifests/hello-app manifests/network-policy.yaml
@@ -38,13 +39,13 @@ impl Describe {
         let bad = Failure::BadArgument;
         let (paths, names): (Vec<_>, Vec<_>) =
             self.policies_and_paths.into_iter().partition(|text| is_path(text));
-        let names: Vec<String> =
+        let mut names: Vec<String> =
             names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect();
         if paths.is_empty() && !names.is_empty() && !self.how.is_of_cluster(true) {
             let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
             return Err(bad(anyhow!(
-                "{}: no such file or folder; after the names of policies give a PATH to read them from, or - \
-                 for standard input",
+                "{}: no such file or folder; after the names of policies give a PATH to read them from, - for \
+                 standard input, or --cluster",
                 names.join(", ")
             )));
         }
@@ -58,6 +59,7 @@ impl Describe {
         for input in &inputs {
             warn_of(input, &manifests, &namespace);
         }
+        names.retain(|name| !is_word(name, &manifests, &namespace));
         let mut wanted = Vec::new();
         let mut foreign = Vec::new();
         for name in &names {
@@ -78,7 +80,7 @@ impl Describe {
         say(general(&manifests, &descriptions).to_string().trim_end())?;
         if descriptions.is_empty() || !foreign.is_empty() {
             return Err(Failure::Unknown(anyhow!(
-                "policies of kinds that are not modelled cannot be described"
+                "policies that are not modelled, or cannot be seen, cannot be described"
             )));
         }
         Ok(())
@@ -99,6 +101,11 @@ fn is_path(text: &OsStr) -> bool {
         })
     };
     !is_missing(&path)
+}
+
+/// Whether `name` is the kind alone, as in `kubectl describe networkpolicy hello`.
+fn is_word(name: &str, manifests: &Manifests, namespace: &str) -> bool {
+    kind_of(name) == Some("NetworkPolicy") && find(&manifests.cluster, namespace, name).is_err()
 }
 
 /// Tells of a path that a policy is called like, or of which nothing is read: a policy may have been meant.

@@ -58,7 +58,8 @@ pub fn find<'a>(
     text: &str,
 ) -> Result<Found<'a>, PolicyNameError> {
     let mut no_policy = None;
-    for wanted in readings(text) {
+    // One whose name the API server has yet to make (`generateName`) cannot be named.
+    for wanted in readings(text).into_iter().filter(|wanted| !wanted.name.is_empty()) {
         let own = wanted.namespace.unwrap_or(namespace);
         let kind = wanted.kind.map(|kind| (kind, kind_of(kind)));
         if let Some((_, Some(kind))) = kind
@@ -162,8 +163,12 @@ mod tests {
     use super::*;
 
     fn found(text: &str, name: &str) -> Result<String, String> {
+        found_in("default", text, name)
+    }
+
+    fn found_in(namespace: &str, text: &str, name: &str) -> Result<String, String> {
         let manifests = read(text);
-        let found = find(&manifests.cluster, "default", name).map_err(|error| error.to_string())?;
+        let found = find(&manifests.cluster, namespace, name).map_err(|error| error.to_string())?;
         Ok(match found {
             Found::Policy(index) => manifests.cluster.policies()[index].to_string(),
             Found::Foreign(policy) => policy.to_string(),
@@ -200,6 +205,17 @@ mod tests {
         assert_eq!(found(&text, "shop/web").unwrap(), "shop/web");
         // In no other namespace is one of this name.
         assert_eq!(found(&text, "only").unwrap(), "netpol/only");
+        // Unless somebody has said which namespace he means.
+        assert_eq!(found_in("shop", &text, "web").unwrap(), "shop/web");
+        assert!(found_in("shop", &text, "only").unwrap_err().contains("did you mean netpol/only?"));
+        for name in [
+            "ciliumnetworkpolicy/web",
+            "shop/ciliumnetworkpolicy.example.com/web",
+            "shop/CiliumNetworkPolicies.cilium.io/other",
+            "networkpolicy.cilium.io/web",
+        ] {
+            assert!(found(&text, name).is_err(), "{name}");
+        }
         // A namespace may be called as a kind is.
         assert_eq!(found(&text, "netpol/only").unwrap(), "netpol/only");
         for name in ["shop/ciliumnetworkpolicies/web", "shop/CiliumNetworkPolicy.cilium.io/web"] {
@@ -236,7 +252,9 @@ mod tests {
             found("", "web").unwrap_err(),
             "\"web\": no such policy; there is no NetworkPolicy at all"
         );
-        for odd in ["", "/", "a/b/c/d", "é"] {
+        let nameless = policy("{}").replace("name: p,", "generateName: p,");
+        for odd in ["", "/", "shop/", "a/b/c/d", "é"] {
+            assert!(found(&nameless, odd).is_err(), "{odd:?}");
             assert!(found(&text, odd).is_err(), "{odd:?}");
         }
     }

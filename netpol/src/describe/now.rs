@@ -7,7 +7,7 @@ use crate::answer::Answer;
 use crate::cluster::{Cluster, Pod};
 use crate::connectivity::ListedEnd;
 use crate::isolation::{Allowance, End};
-use crate::policy::{Direction, Peer, Policy};
+use crate::policy::{Peer, Policy};
 use crate::port::Protocol;
 
 /// The pods that something names.
@@ -43,19 +43,9 @@ impl<'a> Named<'a> {
         Self::of(cluster, |pod| peer.matches(cluster, own, End::Pod(pod)))
     }
 
-    /// Those that a rule of this direction is about at the end that ports belong to: whom its policy
-    /// selects, or for egress whom the rule names.
-    pub(super) fn destinations(
-        cluster: &'a Cluster,
-        rule: &Allowance<'_>,
-        direction: Direction,
-    ) -> Self {
-        match direction {
-            Direction::Ingress => Self::selected(cluster, rule.policy),
-            Direction::Egress => {
-                Self::of(cluster, |pod| rule.names(cluster, End::Pod(pod)) == Answer::Yes)
-            }
-        }
+    /// Those that `rule` names.
+    pub(super) fn rule(cluster: &'a Cluster, rule: &Allowance<'_>) -> Self {
+        Self::of(cluster, |pod| rule.names(cluster, End::Pod(pod)) == Answer::Yes)
     }
 
     /// The sentence about those whose addresses a block holds; `None`, if there are none.

@@ -214,10 +214,18 @@ impl Subject<'_> {
         if !rule.has_named_port() {
             return sentences;
         }
-        let destinations = Named::destinations(self.cluster, rule, direction);
+        // A name is the destination's (rule 15).
+        let named;
+        let destinations = match direction {
+            Direction::Ingress => &self.selected,
+            Direction::Egress => {
+                named = Named::rule(self.cluster, rule);
+                &named
+            }
+        };
         for (number, port) in ports.iter().enumerate() {
             let PortSpec::Named(name) = &port.ports else { continue };
-            let words = named_port(name, port.protocol, &destinations);
+            let words = named_port(name, port.protocol, destinations);
             let path = format!("{path}.ports[{number}]");
             sentences.extend(words.map(|words| self.sentence(words, &path)));
         }

@@ -173,6 +173,15 @@ fn rules_3_to_5_each_direction_says_whether_it_is_isolated_and_why() {
 }
 
 #[test]
+fn several_rules_are_each_enough() {
+    let count =
+        |rules: &str| said(&policy(&format!("{{ingress: [{rules}]}}")), &Part::Ingress).remove(0);
+    let each = "what no policy lets in is dropped. Each of its 2 rules is enough by itself.";
+    assert!(count("{ports: [{port: 1}]}, {ports: [{port: 2}]}").ends_with(each));
+    assert!(!count("{ports: [{port: 1}]}").contains("rules"));
+}
+
+#[test]
 fn rule_5_without_a_rule_nobody_is_let_in() {
     for (spec, list) in
         [("{ingress: []}", "empty"), ("{podSelector: {}}", "missing"), ("{ingress: }", "empty")]
@@ -231,6 +240,13 @@ fn rule_9_selectors_of_one_peer_must_both_hold_and_of_several_peers_any_is_enoug
             "From pods that have the label a=x, in the policy's own namespace shop, as there is no \
              namespaceSelector.",
             "Or from every pod in namespaces that have the label t=u.",
+        ]
+    );
+    assert_eq!(
+        peers(&format!("[{{{pods}, namespaceSelector: {{}}}}]")),
+        [
+            "From pods that have the label a=x, in every namespace, as an empty namespaceSelector names all of \
+             them, but nobody outside the cluster."
         ]
     );
     assert_eq!(
@@ -317,7 +333,7 @@ fn rule_15_a_name_of_a_port_is_told_with_whom_it_is_which_number_of() {
     let egress = policy(&format!(
         "{{podSelector: {{}}, policyTypes: [Egress], egress: [{{to: {to}, ports: [{{port: http}}]}}]}}"
     ));
-    let told = said(&(egress + &pods), &Part::Egress);
+    let told = said(&(egress.clone() + &pods), &Part::Egress);
     assert!(told[1].contains("the TCP port that the pod connected to calls \"http\""), "{told:?}");
     assert_eq!(
         told[5..],
@@ -326,6 +342,9 @@ fn rule_15_a_name_of_a_port_is_told_with_whom_it_is_which_number_of() {
             "    An address outside the cluster has no port with a name: nothing is let out to one by that.",
         ]
     );
+    let pods_alone = egress.replace(", {ipBlock: {cidr: 9.0.0.0/8}}", "");
+    let told = said(&(pods_alone + &pods), &Part::Egress);
+    assert!(!told.iter().any(|line| line.contains("outside")), "{told:?}");
 }
 
 #[test]
@@ -344,6 +363,25 @@ fn who_is_meant_at_the_moment_is_told_of_selections_and_peers() {
         [
             "      At the moment these are other/a[Pod] and shop/a[Pod].",
             "      Not known of other/m[Pod]: it uses its node's network, where policies are undefined.",
+        ]
+    );
+}
+
+#[test]
+fn rule_19_it_is_not_known_what_policies_do_to_pods_on_their_nodes_network() {
+    let on_node = |name: &str| pod(name, ", hostNetwork: true");
+    let text = policy("{podSelector: {}}") + &on_node("shop/m") + &on_node("other/m");
+    assert_eq!(
+        said(&text, &Part::Selection)[1..],
+        ["  Not known of shop/m[Pod]: it uses its node's network, where policies are undefined."]
+    );
+    let text = text + &on_node("shop/k") + &pod("shop/a", "");
+    assert_eq!(
+        said(&text, &Part::Selection)[1..],
+        [
+            "  At the moment that is shop/a[Pod].",
+            "  Not known of shop/k[Pod] and shop/m[Pod]: they use their node's network, where policies are \
+             undefined.",
         ]
     );
 }
@@ -412,7 +450,8 @@ fn rule_1_other_policies_of_the_same_pods_are_told_with_their_place() {
     assert!(
         said(&(one.clone() + &elsewhere + &a), &Part::Others)[0].starts_with("No other policy")
     );
-    // What this one leaves alone, another isolates.
+    // What this one leaves alone another isolates, and a third leaves it alone too.
+    let text = text + &three;
     assert_eq!(said(&text, &Part::Egress)[1], "  But shop/q isolates some of them for egress.");
     assert_eq!(
         said(&(one.clone() + &pod("shop/a", "")), &Part::Egress)[1],
@@ -444,15 +483,17 @@ fn policies_of_other_kinds_are_named_and_not_described() {
     let manifests = read(&(policy("{}") + foreign));
     let general = general(&manifests, &[]).to_string();
     assert!(
-        general.contains("not modelled: CiliumNetworkPolicy shop/x (standard input:6)."),
+        general.contains(
+            "not modelled, or cannot be seen: CiliumNetworkPolicy shop/x (standard input:6)."
+        ),
         "{general}"
     );
 }
 
 #[test]
 fn what_a_policy_of_another_kind_may_change_is_not_claimed() {
-    const DOUBT: &str = "CiliumNetworkPolicy shop/x may be about these pods too: its kind is not modelled, and what it does \
-                         is not known.";
+    const DOUBT: &str =
+        "What else may decide on these pods is not known: CiliumNetworkPolicy shop/x.";
     let foreign = |namespace: &str| {
         format!(
             "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: x, namespace: {namespace}}}\n---\n"
