@@ -13,7 +13,7 @@
 //! - [`validate`]: the API server's rules for a NetworkPolicy; [`names`]: for names and labels.
 //! - [`field_error`]: what is wrong with one field, in the API server's words.
 //! - [`selector`], [`port`], [`policy`]: a valid policy with the API's defaults applied.
-//! - [`pod`]: pods; [`owners`]: whose they are.
+//! - [`pod`]: pods; [`owners`]: whose they are; [`family`]: of which family of addresses a connection is.
 //! - [`cluster`]: namespaces, pods, policies and Services together.
 //! - [`service`]: which pods a Service stands for, and at which of their ports.
 //! - [`isolation`]: the one place that says what policies mean for a pod.
@@ -45,6 +45,7 @@ pub mod enforce;
 pub mod evaluate;
 pub mod explain;
 pub mod exposure;
+pub mod family;
 pub mod field_error;
 pub mod isolation;
 pub mod lint;

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::family::Family;
 use crate::field_error::FieldError;
 use crate::names::NamespacedName;
 use crate::pod::{Pod, Workload};
@@ -37,6 +38,9 @@ pub struct Service {
     pub kind: ServiceType,
     /// Its addresses, where some are written down: a cluster gives it one if not.
     pub cluster_ips: Vec<IpAddr>,
+    /// The families of the connections to it; none, where that is the cluster's to say. ("This field is usually
+    /// assigned automatically based on cluster configuration", `ipFamilies`.)
+    pub families: Vec<Family>,
     /// Whether it has no address of its own (`clusterIP: None`): its name stands for those of its pods.
     pub headless: bool,
     /// What an `ExternalName` stands for.
@@ -134,6 +138,15 @@ impl Service {
             return Err(errors);
         }
         let is_external = kind == ServiceType::ExternalName;
+        let families = if cluster_ips.is_empty() {
+            let named = spec.ip_families.iter().flatten();
+            named.filter_map(|name| Family::from_api(name)).collect()
+        } else {
+            Family::ALL
+                .into_iter()
+                .filter(|family| cluster_ips.iter().any(|address| Family::of(*address) == *family))
+                .collect()
+        };
         Ok(Self {
             namespace,
             name,
@@ -141,6 +154,7 @@ impl Service {
             selector: spec.selector.filter(|selector| !selector.is_empty() && !is_external),
             kind,
             cluster_ips,
+            families,
             headless,
             external_name: spec.external_name.filter(|_| is_external),
             ports,
@@ -370,6 +384,17 @@ mod tests {
         assert_eq!(of(json!({"clusterIP": "10.96.0.1"})), (false, 1));
         let both = json!({"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1", "fd00::1"]});
         assert_eq!(of(both), (false, 2));
+    }
+
+    #[test]
+    fn its_families_are_those_of_its_addresses_and_a_headless_ones_those_that_are_written_down() {
+        let of = |spec: Value| read(&spec).unwrap().families;
+        assert_eq!(of(json!({})), []);
+        assert_eq!(of(json!({"clusterIP": "10.96.0.1"})), [Family::V4]);
+        let both = json!({"clusterIP": "fd00::1", "clusterIPs": ["fd00::1", "10.96.0.1"]});
+        assert_eq!(of(both), [Family::V4, Family::V6]);
+        assert_eq!(of(json!({"clusterIP": "None", "ipFamilies": ["IPv6"]})), [Family::V6]);
+        assert_eq!(of(json!({"clusterIP": "None"})), []);
     }
 
     #[test]

@@ -131,6 +131,16 @@ impl Lab {
     pub fn process(&self, label: &str) -> i32 {
         let pods = self.json(&format!("pods -l {label}"));
         let pod = pods["items"][0]["metadata"]["name"].as_str().expect("a pod").to_owned();
+        self.process_of(&pod)
+    }
+
+    /// A process of a container of the pod of this name.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    #[must_use]
+    pub fn process_of(&self, pod: &str) -> i32 {
         *descendants(self.keeper().as_raw())
             .iter()
             .find(|pid| environment(**pid, "HOSTNAME").is_some_and(|name| name == pod))

@@ -5,6 +5,7 @@ mod process;
 pub mod proxy;
 pub mod rolling;
 pub mod server;
+pub mod services;
 pub mod typist;
 
 use std::ffi::OsStr;

@@ -214,4 +214,69 @@ fn a_services_endpoints_are_its_ready_pods() {
         .unwrap();
     settle(&store);
     assert_eq!(ready(), 0, "a pod that ends gets no new connections");
+    let service = Key::new(Kind::Service, "n", "s");
+    let publish = |service: &mut Value| service["spec"]["publishNotReadyAddresses"] = json!(true);
+    store.change(&service, publish).unwrap();
+    settle(&store);
+    assert_eq!(ready(), 1, "unless the Service wants all");
+}
+
+#[test]
+fn a_named_target_is_each_pods_own_port_and_pods_with_others_are_in_other_slices() {
+    let store = Store::default();
+    store.create(Kind::Namespace, json!({"metadata": {"name": "n"}})).unwrap();
+    let add = |name: &str, port: Value| {
+        let pod = json!({
+            "metadata": {"name": name, "namespace": "n", "labels": {"app": "m"}},
+            "spec": {"containers": [{"name": "c", "image": "a:1", "ports": [port]}]},
+            "status": {"podIP": format!("10.244.0.{}", name.as_bytes()[0])},
+        });
+        store.create(Kind::Pod, pod).unwrap();
+    };
+    add("one", json!({"name": "http", "containerPort": 100}));
+    add("two", json!({"name": "http", "containerPort": 101}));
+    add("udp", json!({"name": "http", "containerPort": 102, "protocol": "UDP"}));
+    let service = json!({
+        "metadata": {"name": "s", "namespace": "n"},
+        "spec": {"clusterIP": "10.96.0.1", "selector": {"app": "m"}, "ports": [
+            {"name": "named", "port": 80, "targetPort": "http"},
+            {"name": "number", "port": 81, "targetPort": 9},
+        ]},
+    });
+    store.create(Kind::Service, service).unwrap();
+    let seen = || {
+        settle(&store);
+        let slices = store.list(Kind::EndpointSlice, Some("n")).0;
+        let mut seen: Vec<String> = slices
+            .iter()
+            .map(|slice| {
+                let each = |field: &str, part: &dyn Fn(&Value) -> String| {
+                    let items = slice.value()[field].as_array().unwrap();
+                    items.iter().map(part).collect::<Vec<_>>().join(" ")
+                };
+                let pods =
+                    each("endpoints", &|one| one["targetRef"]["name"].as_str().unwrap().to_owned());
+                let ports = each("ports", &|one| format!("{}={}", one["name"], one["port"]));
+                let is_its_name = if slice.name() == "s" { "s " } else { "" };
+                format!("{is_its_name}{pods}: {ports}").replace('"', "")
+            })
+            .collect();
+        seen.sort();
+        seen
+    };
+    let (one, two, udp) = ("one: named=100 number=9", "two: named=101 number=9", "udp: number=9");
+    assert_eq!(seen(), [format!("s {one}"), two.into(), udp.into()]);
+    // A slice goes with its last pod. That of the name is another pod's then, and stays so.
+    store.remove(&Key::new(Kind::Pod, "n", "one")).unwrap();
+    assert_eq!(seen(), [format!("s {two}"), udp.into()]);
+    add("one", json!({"name": "http", "containerPort": 100}));
+    assert_eq!(seen(), [one.into(), format!("s {two}"), udp.into()]);
+    // Another manager's is its own.
+    let label = "kubernetes.io/service-name";
+    let own = json!({
+        "metadata": {"name": "by-hand", "namespace": "n", "labels": {label: "s"}},
+        "addressType": "IPv4", "endpoints": [], "ports": [],
+    });
+    store.create(Kind::EndpointSlice, own).unwrap();
+    assert_eq!(seen(), [": ".into(), one.into(), format!("s {two}"), udp.into()]);
 }

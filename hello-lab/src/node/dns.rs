@@ -82,13 +82,18 @@ impl Resolver {
         }
     }
 
-    /// The addresses behind a headless Service.
+    /// The addresses behind a headless Service: of pods that are ready ("ready" of each endpoint, in the
+    /// specification's section about headless Services).
     fn endpoints(&self, namespace: &str, service: &str) -> Vec<Ipv4Addr> {
         let slices = self.store.list(Kind::EndpointSlice, Some(namespace)).0;
         let own = slices.iter().filter(|slice| {
             slice.labels().get(SERVICE_NAME_LABEL).is_some_and(|name| name == service)
         });
         own.flat_map(|slice| &slice.typed::<EndpointSlice>().endpoints)
+            .filter(|endpoint| {
+                let conditions = endpoint.conditions.as_ref();
+                conditions.is_none_or(|conditions| conditions.ready != Some(false))
+            })
             .flat_map(|endpoint| &endpoint.addresses)
             .filter_map(|address| address.parse().ok())
             .collect()
@@ -161,7 +166,11 @@ mod tests {
         let slice = json!({
             "metadata": {"name": "s", "namespace": "n", "labels": {SERVICE_NAME_LABEL: "headless"}},
             "addressType": "IPv4",
-            "endpoints": [{"addresses": ["10.244.0.5"]}, {"addresses": ["10.244.0.6"]}],
+            "endpoints": [
+                {"addresses": ["10.244.0.5"]},
+                {"addresses": ["10.244.0.6"], "conditions": {"ready": true}},
+                {"addresses": ["10.244.0.7"], "conditions": {"ready": false}},
+            ],
         });
         store.create(Kind::EndpointSlice, slice).unwrap();
         Resolver { store }.find(&Name::from_utf8(name).unwrap())
@@ -175,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_headless_service_has_those_of_its_pods() {
+    fn a_headless_service_has_those_of_its_pods_that_are_ready() {
         let found = [5, 6].map(|host| Ipv4Addr::new(10, 244, 0, host)).to_vec();
         assert_eq!(find("headless.n.svc.cluster.local."), Found::Addresses(found));
     }

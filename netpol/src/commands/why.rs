@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fmt::{Display, Write as _};
-use std::net::IpAddr;
 
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
@@ -12,6 +11,7 @@ use netpol::connectivity::ListedEnd;
 use netpol::ends::{self, Destination, EndError, PortName};
 use netpol::evaluate::Connection;
 use netpol::explain::{Explanation, Miss, Reason, explain};
+use netpol::family::Family;
 use netpol::isolation::End;
 use netpol::policy::Policy;
 use netpol::port::Protocol;
@@ -93,13 +93,10 @@ impl Why {
         };
         told.service(&destination, protocol);
         for source in &sources {
-            for (destination, port) in &destination.ends {
-                told.connection(&Connection {
-                    source: *source,
-                    destination: *destination,
-                    protocol,
-                    port: *port,
-                });
+            for (end, port) in &destination.ends {
+                let connection =
+                    Connection { source: *source, destination: *end, protocol, port: *port };
+                told.connection(&connection, &destination.families);
             }
         }
         let Told { mut text, answers, .. } = told;
@@ -181,27 +178,6 @@ struct Told<'m> {
     seen: HashSet<(String, String, u16, Answer)>,
 }
 
-/// A family of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    fn has(self, address: &IpAddr) -> bool {
-        address.is_ipv4() == (self == Self::V4)
-    }
-
-    /// The pod with its addresses of this family alone.
-    fn part(self, end: End<'_>) -> Option<Pod> {
-        let End::Pod(pod) = end else { return None };
-        let mut pod = pod.clone();
-        pod.addresses.retain(|address| self.has(address));
-        Some(pod)
-    }
-}
-
 impl Told<'_> {
     /// Says who is behind the Service that the connection goes through.
     fn service(&mut self, destination: &Destination<'_>, protocol: Protocol) {
@@ -227,52 +203,46 @@ impl Told<'_> {
             (false, count) => format!("stands for {} ({count} endpoints)", ends.join(", ")),
         };
         self.line(0, format_args!("Service {service}:{port}/{protocol} {stands}"));
-        for pod in &destination.without_port {
-            self.line(
-                2,
-                format_args!("{pod} is none: it has no port of the name that the Service leads to"),
-            );
+        for (pod, why) in &destination.left_out {
+            self.line(2, format_args!("{pod} is none: {why}"));
         }
     }
 
-    /// Explains a connection: once for each family of addresses if the answers differ. Pods of one workload
-    /// mostly have the same answer: to tell it once is enough.
-    fn connection(&mut self, connection: &Connection<'_>) {
+    /// Explains a connection: once for each of `families` (all, if it names none) that both pods have
+    /// addresses of, if the answers differ. Pods of one workload mostly have the same answer: to tell it once
+    /// is enough.
+    fn connection(&mut self, connection: &Connection<'_>, families: &[Family]) {
         let cluster = &self.manifests.cluster;
         let Connection { source, destination, .. } = *connection;
-        let both = |end: End<'_>| match end {
-            End::Pod(pod) => [Family::V4, Family::V6]
-                .iter()
-                .all(|family| pod.addresses.iter().any(|one| family.has(one))),
-            End::Node | End::Address(_) | End::Outside => false,
+        let part = |family: Family, end: End<'_>| match end {
+            End::Pod(pod) if family.is_of(pod) => Some(family.part(pod)),
+            _ => None,
         };
-        if both(source) && both(destination) {
-            let parts = [Family::V4, Family::V6]
-                .map(|family| (family, family.part(source), family.part(destination)));
-            let answers: Vec<_> = parts
-                .iter()
-                .map(|(family, from, to)| {
-                    let part = Connection {
-                        source: from.as_ref().map_or(source, End::Pod),
-                        destination: to.as_ref().map_or(destination, End::Pod),
-                        ..*connection
-                    };
-                    (*family, part, explain(cluster, &part))
-                })
-                .collect();
-            if answers.iter().any(|(.., explanation)| explanation.answer != answers[0].2.answer) {
-                for (family, part, explanation) in &answers {
-                    let over = match family {
-                        Family::V4 => " over IPv4",
-                        Family::V6 => " over IPv6",
-                    };
-                    self.tell(part, explanation, over);
+        let possible = if families.is_empty() { &Family::ALL[..] } else { families };
+        let parts: Vec<_> = possible
+            .iter()
+            .filter_map(|family| {
+                Some((*family, part(*family, source)?, part(*family, destination)?))
+            })
+            .collect();
+        let explained: Vec<_> = parts
+            .iter()
+            .map(|(family, from, to)| {
+                let (source, destination) = (End::Pod(from), End::Pod(to));
+                let connection = Connection { source, destination, ..*connection };
+                (*family, connection, explain(cluster, &connection))
+            })
+            .collect();
+        // One of both families is one, as far as the answer goes, if that is the same over each.
+        match explained.as_slice() {
+            [(_, one, explanation)] => self.tell(one, explanation, ""),
+            [(.., first), rest @ ..] if rest.iter().any(|(.., one)| one.answer != first.answer) => {
+                for (family, one, explanation) in &explained {
+                    self.tell(one, explanation, &format!(" over {family}"));
                 }
-                return;
             }
+            _ => self.tell(connection, &explain(cluster, connection), ""),
         }
-        let explanation = explain(cluster, connection);
-        self.tell(connection, &explanation, "");
     }
 
     fn tell(&mut self, connection: &Connection<'_>, explanation: &Explanation<'_>, over: &str) {

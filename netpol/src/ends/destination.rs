@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::{EndError, Wanted, find, kind_of, readings};
 use crate::cluster::{Cluster, Pod};
+use crate::family::Family;
 use crate::isolation::End;
 use crate::port::Protocol;
 use crate::service::{Endpoints, Service, ServicePort};
@@ -34,10 +35,32 @@ pub struct Destination<'a> {
     pub through: Option<(&'a Service, u16)>,
     /// The ends that it may reach, each with the port there; none, if nobody answers.
     pub ends: Vec<(End<'a>, u16)>,
-    /// Pods that the Service selects and that have no port of the name it leads to.
-    pub without_port: Vec<&'a Pod>,
+    /// Pods that the Service selects and that are no endpoints of this port.
+    pub left_out: Vec<(&'a Pod, LeftOut)>,
+    /// The families that the connection can be of; none, if any. A pod may have addresses of others.
+    pub families: Vec<Family>,
     /// Whether there may be ends that nobody has written down.
     pub is_unknown: bool,
+}
+
+/// Why a pod that a Service selects is no endpoint of one of its ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// It has no port of the name that the Service leads to.
+    NoPort,
+    /// It has addresses, and none of the Service's family.
+    NoAddress(Family),
+}
+
+impl std::fmt::Display for LeftOut {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoPort => out.write_str("it has no port of the name that the Service leads to"),
+            Self::NoAddress(family) => {
+                write!(out, "the Service is of {family}, of which it has no address")
+            }
+        }
+    }
 }
 
 /// Where `text` and `port` lead to, as they are named in `namespace`. A Service is meant by `svc/NAME`, by
@@ -50,8 +73,14 @@ pub fn destination<'a>(
     port: &PortName,
     protocol: Protocol,
 ) -> Result<Destination<'a>, EndError> {
+    let families: Vec<_> = address(text).map(Family::of).into_iter().collect();
     if let Some(service) = service(cluster, namespace, text)? {
-        return through(cluster, service, port, protocol, 0);
+        let mut destination = through(cluster, service, port, protocol, 0)?;
+        if !families.is_empty() {
+            // One of the Service's addresses: its other one is another way.
+            destination.keep_to(families);
+        }
+        return Ok(destination);
     }
     let bare = |name: &Wanted<'_>| {
         let is_bare = name.kind.is_none();
@@ -76,7 +105,39 @@ pub fn destination<'a>(
     };
     let ends: Result<Vec<_>, _> =
         ends.into_iter().map(|end| Ok((end, number(end, port, protocol)?))).collect();
-    Ok(Destination { through: None, ends: ends?, without_port: Vec::new(), is_unknown: false })
+    Ok(Destination {
+        through: None,
+        ends: ends?,
+        left_out: Vec::new(),
+        families,
+        is_unknown: false,
+    })
+}
+
+impl Destination<'_> {
+    /// Leaves out the pods whose addresses are of other families alone.
+    fn keep_to(&mut self, families: Vec<Family>) {
+        self.families = families;
+        let Some(first) = self.families.first().copied() else { return };
+        let has = |pod: &Pod| {
+            pod.addresses.is_empty() || self.families.iter().any(|family| family.is_of(pod))
+        };
+        let mut left_out = Vec::new();
+        self.ends.retain(|(end, _)| match *end {
+            End::Pod(pod) if !has(pod) => {
+                left_out.push((pod, LeftOut::NoAddress(first)));
+                false
+            }
+            _ => true,
+        });
+        self.left_out.extend(left_out);
+    }
+}
+
+/// An address, in brackets or not.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok()
 }
 
 /// The Service that `text` names and nothing else could be.
@@ -85,8 +146,7 @@ fn service<'a>(
     namespace: &str,
     text: &str,
 ) -> Result<Option<&'a Service>, EndError> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    if let Ok(address) = bare.parse::<IpAddr>() {
+    if let Some(address) = address(text) {
         let has = |service: &&Service| service.cluster_ips.contains(&address);
         return Ok(cluster.services().iter().find(has));
     }
@@ -192,7 +252,8 @@ fn through<'a>(
     let mut destination = Destination {
         through: Some((service, number)),
         ends: Vec::new(),
-        without_port: Vec::new(),
+        left_out: Vec::new(),
+        families: Vec::new(),
         is_unknown: false,
     };
     match service.endpoints(cluster.pods()) {
@@ -219,9 +280,10 @@ fn through<'a>(
                 };
                 match target {
                     Some(target) => destination.ends.push((End::Pod(pod), target)),
-                    None => destination.without_port.push(pod),
+                    None => destination.left_out.push((pod, LeftOut::NoPort)),
                 }
             }
+            destination.keep_to(service.families.clone());
         }
     }
     Ok(destination)
@@ -265,144 +327,4 @@ pub fn is_service(cluster: &Cluster, namespace: &str, text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::read::{Input, manifests};
-
-    const CLUSTER: &str = "
-apiVersion: v1
-kind: Pod
-metadata: {name: db-a, namespace: shop, labels: {app: db}}
-spec: {containers: [{name: c, ports: [{name: sql, containerPort: 5432}]}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: db-b, namespace: shop, labels: {app: db}}
-spec: {containers: [{name: c, ports: [{name: sql, containerPort: 5433}, {name: dns, containerPort: 53, protocol: UDP}]}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: db-c, namespace: shop, labels: {app: db}}
-spec: {containers: [{name: c}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web, namespace: shop, labels: {app: web}}
-spec: {containers: [{name: c, ports: [{name: http, containerPort: 8080}]}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: db, namespace: shop}
-spec: {clusterIP: 10.96.0.7, selector: {app: db}, ports: [{name: sql, port: 80, targetPort: sql}, {name: dns, port: 53, protocol: UDP, targetPort: 1053}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: nobody, namespace: shop}
-spec: {selector: {app: nobody}, ports: [{port: 80}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: by-hand, namespace: shop}
-spec: {ports: [{port: 80}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: peers, namespace: shop}
-spec: {clusterIP: None, selector: {app: db}, ports: [{port: 80, targetPort: 8080}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: away, namespace: shop}
-spec: {type: ExternalName, externalName: db.example.com}
----
-apiVersion: v1
-kind: Service
-metadata: {name: alias, namespace: shop}
-spec: {type: ExternalName, externalName: web.shop.svc.cluster.local}
-";
-
-    fn to(text: &str) -> Result<String, String> {
-        let cluster = manifests(&[Input::new("-")], CLUSTER.as_bytes()).unwrap().cluster;
-        let (end, port) = text.rsplit_once(':').unwrap();
-        let (port, protocol) = match port.strip_suffix("/UDP") {
-            Some(port) => (port, Protocol::Udp),
-            None => (port, Protocol::Tcp),
-        };
-        let port = port.parse().map_or_else(|_| PortName::Named(port.to_owned()), PortName::Number);
-        let found = destination(&cluster, "shop", end, &port, protocol)
-            .map_err(|error| error.to_string())?;
-        let ends = found.ends.iter().map(|(end, port)| match end {
-            End::Pod(pod) => format!("{}:{port}", pod.name),
-            End::Outside => format!("outside:{port}"),
-            other => format!("{other:?}:{port}"),
-        });
-        let mut words: Vec<String> = ends.collect();
-        words.extend(found.without_port.iter().map(|pod| format!("not {}", pod.name)));
-        if found.is_unknown {
-            words.push("unknown".to_owned());
-        }
-        let through = found.through.map(|(service, _)| format!("{}: ", service.name));
-        Ok(through.unwrap_or_default() + &words.join(" "))
-    }
-
-    #[test]
-    fn a_service_leads_to_its_pods_at_the_port_that_each_calls_so() {
-        let all = "db: db-a:5432 db-b:5433 not db-c";
-        for text in [
-            "svc/db:80",
-            "services/db:sql",
-            "shop/svc/db:80",
-            "db[Service]:80",
-            "db.shop.svc:80",
-            "db.shop.svc.cluster.local:80",
-            "db.shop.svc.cluster.local.:80",
-            "db.shop:80",
-            "10.96.0.7:80",
-        ] {
-            assert_eq!(to(text).unwrap(), all, "{text}");
-        }
-        assert_eq!(to("svc/db:53/UDP").unwrap(), "db: db-a:1053 db-b:1053 db-c:1053");
-    }
-
-    #[test]
-    fn a_bare_name_is_a_services_only_where_no_pod_has_the_port() {
-        assert_eq!(to("web:8080").unwrap(), "web:8080");
-        assert_eq!(to("web:80").unwrap(), "web: web:8080");
-        assert_eq!(to("web:http").unwrap(), "web:8080");
-        assert_eq!(to("web:81").unwrap(), "web:81", "nobody's port");
-        assert_eq!(to("nobody:80").unwrap(), "nobody: ");
-    }
-
-    #[test]
-    fn a_service_without_selector_is_unknown_and_one_of_another_name_is_outside() {
-        assert_eq!(to("svc/by-hand:80").unwrap(), "by-hand: unknown");
-        assert_eq!(to("svc/away:5432").unwrap(), "away: outside:5432");
-        assert_eq!(to("svc/alias:80").unwrap(), "alias: web:8080");
-    }
-
-    #[test]
-    fn a_headless_service_sends_nobody_to_another_port() {
-        assert_eq!(to("svc/peers:80").unwrap(), "peers: db-a:80 db-b:80 db-c:80");
-        assert_eq!(to("peers.shop.svc:5432").unwrap(), "peers: db-a:5432 db-b:5432 db-c:5432");
-    }
-
-    #[test]
-    fn a_service_or_port_that_is_not_there_is_told_with_those_that_are() {
-        assert_eq!(
-            to("svc/db:81").unwrap_err(),
-            "Service shop/db has no TCP port 81; it has: 80/TCP (sql), 53/UDP (dns)"
-        );
-        let said = to("svc/bd:80").unwrap_err();
-        assert!(said.starts_with("\"svc/bd\": no such Service; there are: shop/db, "), "{said}");
-        assert!(to("db.other.svc:80").unwrap_err().contains("no such Service"));
-        assert_eq!(
-            to("db-b:dnss/UDP").unwrap_err(),
-            "shop/db-b has no UDP port named \"dnss\"; it names: sql, dns (UDP)"
-        );
-    }
-}
+mod tests;

@@ -43,6 +43,7 @@ pub(super) fn allocate(store: &Store, service: &mut Value) -> Result<Option<Held
     if !errors.is_empty() {
         return Err(AddressError::Invalid(errors));
     }
+    set_families(&mut service["spec"]);
     if wanted == HEADLESS {
         return Ok(None);
     }
@@ -82,6 +83,17 @@ pub(super) fn allocate(store: &Store, service: &mut Value) -> Result<Option<Held
     take(address).map(Some).ok_or_else(|| refuse("provided IP is already allocated"))
 }
 
+/// Says of which family it is: the only one that there is (`defaultOnReadIPFamilies` and `initIPFamilyFields`).
+fn set_families(spec: &mut Value) {
+    for (field, value) in
+        [("ipFamilies", json!(["IPv4"])), ("ipFamilyPolicy", json!("SingleStack"))]
+    {
+        if spec[field].is_null() {
+            spec[field] = value;
+        }
+    }
+}
+
 /// Gives a changed Service the address that it has where it names none (`patchAllocatedValues`), and makes
 /// its two fields one (`normalizeClusterIPs`). Another address stays, for validation to refuse.
 pub(super) fn keep(before: &Value, after: &mut Value) {
@@ -89,6 +101,11 @@ pub(super) fn keep(before: &Value, after: &mut Value) {
     let text = |spec: &Value| spec["clusterIP"].as_str().unwrap_or_default().to_owned();
     if text(new).is_empty() {
         carry_over(old, new, "clusterIP");
+    }
+    for field in ["ipFamilies", "ipFamilyPolicy"] {
+        if new[field].is_null() {
+            carry_over(old, new, field);
+        }
     }
     if text(new) == text(old) {
         if addresses(new).is_empty() {
@@ -219,6 +236,19 @@ mod tests {
         assert_eq!(got.into_iter().filter(|got| *got).count(), 1, "one of them has {wanted}");
         let all: BTreeSet<_> = allocated.concat().into_iter().collect();
         assert_eq!(all.len(), 400);
+    }
+
+    #[test]
+    fn each_has_the_only_family_that_there_is_also_without_an_address() {
+        for spec in [json!({}), json!({"clusterIP": "None"}), json!({"ipFamilies": null})] {
+            let mut service = service("a", spec);
+            assert!(allocate(&Store::default(), &mut service).is_ok());
+            assert_eq!(service["spec"]["ipFamilies"], json!(["IPv4"]));
+            assert_eq!(service["spec"]["ipFamilyPolicy"], "SingleStack");
+            let mut after = json!({"spec": {"ports": []}});
+            keep(&service, &mut after);
+            assert_eq!(after["spec"]["ipFamilies"], json!(["IPv4"]), "{service}");
+        }
     }
 
     #[test]

@@ -1,0 +1,186 @@
+//! Where names of pods and of Services lead.
+
+use super::*;
+use crate::read::{Input, manifests};
+
+const CLUSTER: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: db-a, namespace: shop, labels: {app: db}}
+spec: {containers: [{name: c, ports: [{name: sql, containerPort: 5432}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db-b, namespace: shop, labels: {app: db}}
+spec: {containers: [{name: c, ports: [{name: sql, containerPort: 5433}, {name: dns, containerPort: 53, protocol: UDP}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db-c, namespace: shop, labels: {app: db}}
+spec: {containers: [{name: c}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, labels: {app: web}}
+spec: {containers: [{name: c, ports: [{name: http, containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: shop}
+spec: {clusterIP: 10.96.0.7, selector: {app: db}, ports: [{name: sql, port: 80, targetPort: sql}, {name: dns, port: 53, protocol: UDP, targetPort: 1053}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: nobody, namespace: shop}
+spec: {selector: {app: nobody}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: by-hand, namespace: shop}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: peers, namespace: shop}
+spec: {clusterIP: None, selector: {app: db}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: away, namespace: shop}
+spec: {type: ExternalName, externalName: db.example.com}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: alias, namespace: shop}
+spec: {type: ExternalName, externalName: web.shop.svc.cluster.local}
+";
+
+fn to(text: &str) -> Result<String, String> {
+    to_in(CLUSTER, text)
+}
+
+fn to_in(cluster: &str, text: &str) -> Result<String, String> {
+    let cluster = manifests(&[Input::new("-")], cluster.as_bytes()).unwrap().cluster;
+    let (end, port) = text.rsplit_once(':').unwrap();
+    let (port, protocol) = match port.strip_suffix("/UDP") {
+        Some(port) => (port, Protocol::Udp),
+        None => (port, Protocol::Tcp),
+    };
+    let port = port.parse().map_or_else(|_| PortName::Named(port.to_owned()), PortName::Number);
+    let found =
+        destination(&cluster, "shop", end, &port, protocol).map_err(|error| error.to_string())?;
+    let ends = found.ends.iter().map(|(end, port)| match end {
+        End::Pod(pod) => format!("{}:{port}", pod.name),
+        End::Outside => format!("outside:{port}"),
+        other => format!("{other:?}:{port}"),
+    });
+    let mut words: Vec<String> = ends.collect();
+    words.extend(found.left_out.iter().map(|(pod, _)| format!("not {}", pod.name)));
+    words.extend(found.families.iter().map(|family| format!("over {family}")));
+    if found.is_unknown {
+        words.push("unknown".to_owned());
+    }
+    let through = found.through.map(|(service, _)| format!("{}: ", service.name));
+    Ok(through.unwrap_or_default() + &words.join(" "))
+}
+
+#[test]
+fn a_service_leads_to_its_pods_at_the_port_that_each_calls_so() {
+    let all = "db: db-a:5432 db-b:5433 not db-c";
+    for text in [
+        "svc/db:80",
+        "services/db:sql",
+        "shop/svc/db:80",
+        "db[Service]:80",
+        "db.shop.svc:80",
+        "db.shop.svc.cluster.local:80",
+        "db.shop.svc.cluster.local.:80",
+        "db.shop:80",
+        "10.96.0.7:80",
+    ] {
+        assert_eq!(to(text).unwrap(), format!("{all} over IPv4"), "{text}");
+    }
+    assert_eq!(to("svc/db:53/UDP").unwrap(), "db: db-a:1053 db-b:1053 db-c:1053 over IPv4");
+}
+
+#[test]
+fn a_bare_name_is_a_services_only_where_no_pod_has_the_port() {
+    assert_eq!(to("web:8080").unwrap(), "web:8080");
+    assert_eq!(to("web:80").unwrap(), "web: web:8080");
+    assert_eq!(to("web:http").unwrap(), "web:8080");
+    assert_eq!(to("web:81").unwrap(), "web:81", "nobody's port");
+    assert_eq!(to("nobody:80").unwrap(), "nobody: ");
+}
+
+#[test]
+fn a_service_without_selector_is_unknown_and_one_of_another_name_is_outside() {
+    assert_eq!(to("svc/by-hand:80").unwrap(), "by-hand: unknown");
+    assert_eq!(to("svc/away:5432").unwrap(), "away: outside:5432");
+    assert_eq!(to("svc/alias:80").unwrap(), "alias: web:8080");
+}
+
+#[test]
+fn a_headless_service_sends_nobody_to_another_port() {
+    assert_eq!(to("svc/peers:80").unwrap(), "peers: db-a:80 db-b:80 db-c:80");
+    assert_eq!(to("peers.shop.svc:5432").unwrap(), "peers: db-a:5432 db-b:5432 db-c:5432");
+}
+
+#[test]
+fn connections_to_a_service_are_of_its_addresses_families_and_so_are_its_endpoints() {
+    const PODS: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: one, namespace: shop, labels: {app: a}}
+spec: {containers: [{name: c}]}
+status: {podIPs: [{ip: 10.0.0.1}, {ip: fd00::1}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: two, namespace: shop, labels: {app: a}}
+spec: {containers: [{name: c}]}
+status: {podIPs: [{ip: 10.0.0.2}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: old, namespace: shop}
+spec: {clusterIP: 10.96.0.1, selector: {app: a}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: both, namespace: shop}
+spec: {clusterIP: 10.96.0.2, clusterIPs: [10.96.0.2, 'fd00:1::2'], selector: {app: a}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: headless, namespace: shop}
+spec: {clusterIP: None, ipFamilies: [IPv6], selector: {app: a}, ports: [{port: 80}]}
+";
+    let to = |text: &str| to_in(PODS, text).unwrap();
+    assert_eq!(to("svc/old:80"), "old: one:80 two:80 over IPv4");
+    assert_eq!(to("svc/both:80"), "both: one:80 two:80 over IPv4 over IPv6");
+    assert_eq!(to("10.96.0.2:80"), "both: one:80 two:80 over IPv4");
+    assert_eq!(to("[fd00:1::2]:80"), "both: one:80 not two over IPv6");
+    assert_eq!(to("svc/headless:80"), "headless: one:80 not two over IPv6");
+    assert_eq!(to("[fd00::1]:80"), "one:80 over IPv6");
+    assert_eq!(to("pod/one:80"), "one:80");
+}
+
+#[test]
+fn a_service_or_port_that_is_not_there_is_told_with_those_that_are() {
+    assert_eq!(
+        to("svc/db:81").unwrap_err(),
+        "Service shop/db has no TCP port 81; it has: 80/TCP (sql), 53/UDP (dns)"
+    );
+    let said = to("svc/bd:80").unwrap_err();
+    assert!(said.starts_with("\"svc/bd\": no such Service; there are: shop/db, "), "{said}");
+    assert!(to("db.other.svc:80").unwrap_err().contains("no such Service"));
+    assert_eq!(
+        to("db-b:dnss/UDP").unwrap_err(),
+        "shop/db-b has no UDP port named \"dnss\"; it names: sql, dns (UDP)"
+    );
+}
