@@ -1,6 +1,7 @@
 //! `netpol describe`: a policy by itself, in words.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -199,4 +200,53 @@ fn bad_input_is_told_as_everywhere_and_a_full_disk_too() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot write the answer: No space left"), "{said}");
+}
+
+/// A kubectl that may not list networkpolicies in namespace b.
+const KUBECTL: &str = r#"#!/bin/sh
+case "$*" in
+  *api-resources*) printf '%s\n' 'namespaces ns v1 false Namespace' 'pods po v1 true Pod' \
+    'networkpolicies netpol networking.k8s.io/v1 true NetworkPolicy' ;;
+  *config*) echo a ;;
+  "get namespaces --all"*) echo '{"kind": "List", "items": [
+    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}},
+    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "b"}}]}' ;;
+  "get pods --all"*) echo '{"kind": "List", "items": [
+    {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": "a", "uid": "1"}},
+    {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "z", "namespace": "b", "uid": "3"}}]}' ;;
+  "get networkpolicies"*"--namespace=a"*) echo '{"kind": "List", "items": [
+    {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+     "metadata": {"name": "p", "namespace": "a", "uid": "4"}, "spec": {"podSelector": {}}}]}' ;;
+  *) echo 'Error from server (Forbidden): it is forbidden' >&2; exit 1 ;;
+esac
+"#;
+
+#[test]
+fn a_clusters_policies_are_described_in_the_namespace_of_kubectls_context() {
+    let folder = tempfile::tempdir().unwrap();
+    let kubectl = folder.path().join("kubectl");
+    fs::write(&kubectl, KUBECTL).unwrap();
+    fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", folder.path().display());
+    let describe = |arguments: &[&str]| {
+        let mut netpol = Command::new(program("netpol"));
+        run(netpol.env("PATH", &path).args(["describe", "--cluster"]).args(arguments), "")
+    };
+    for arguments in [&["p"][..], &["netpol/p"], &["a/p"], &[]] {
+        let said = describe(arguments).ok();
+        assert!(said.starts_with("NetworkPolicy a/p (the cluster)\n"), "{said}");
+        assert!(said.contains("At the moment that is a/x[Pod]."), "{said}");
+        assert!(
+            said.contains("every NetworkPolicy of namespace b: kubectl may not list"),
+            "{said}"
+        );
+    }
+    let unseen = describe(&["b/q"]);
+    assert_eq!(unseen.status.code(), Some(2), "{}", unseen.stdout);
+    assert!(
+        unseen.stderr.contains("no such policy")
+            && unseen.stderr.contains("not seen: every NetworkPolicy of namespace b"),
+        "{}",
+        unseen.stderr
+    );
 }

@@ -145,16 +145,24 @@ fn hint(cluster: &Cluster, text: &str) -> String {
         .filter(|(likeness, _)| *likeness >= LIKE)
         .collect();
     like.sort_by(|one, other| other.0.total_cmp(&one.0).then_with(|| one.1.cmp(&other.1)));
+    let hidden = all_hidden(cluster);
     if !like.is_empty() {
         let names: Vec<String> = like.into_iter().take(3).map(|(_, name)| name).collect();
-        return format!("; did you mean {}?", names.join(" or "));
+        return format!("; did you mean {}?{hidden}", names.join(" or "));
     }
     let mut names: Vec<String> = all().map(ToString::to_string).collect();
     names.sort();
     if names.is_empty() {
-        return "; there is no NetworkPolicy at all".to_owned();
+        return format!("; there is no NetworkPolicy at all{hidden}");
     }
-    format!("; there are: {}", listed(names))
+    format!("; there are: {}{hidden}", listed(names))
+}
+
+/// What may be there and cannot be seen: it may be what is looked for.
+fn all_hidden(cluster: &Cluster) -> String {
+    let hidden = cluster.foreign().iter().filter(|policy| policy.is_hidden);
+    let hidden: Vec<String> = hidden.map(ToString::to_string).collect();
+    if hidden.is_empty() { String::new() } else { format!("; not seen: {}", listed(hidden)) }
 }
 
 #[cfg(test)]
