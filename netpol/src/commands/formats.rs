@@ -10,6 +10,7 @@ use netpol::connections::Connections;
 use netpol::connectivity::{Answers, Certainty, ListedEnd, each_pair};
 use serde_json::{Value, json};
 
+use super::table::Wanted;
 use super::{svg, table};
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -30,9 +31,6 @@ pub(super) enum Format {
     /// An image
     Svg,
 }
-
-/// Which pairs are listed.
-pub(super) type Wanted<'w> = dyn Fn(&ListedEnd, &ListedEnd) -> bool + 'w;
 
 impl Format {
     /// Writes the pairs of `cluster` between which something may pass and that are wanted, as they are found.

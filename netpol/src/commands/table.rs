@@ -8,7 +8,9 @@ use netpol::cluster::Cluster;
 use netpol::connectivity::{Answers, ListedEnd};
 
 use super::colour::Colour;
-use super::formats::Wanted;
+
+/// Which pairs are listed.
+pub(super) type Wanted<'w> = dyn Fn(&ListedEnd, &ListedEnd) -> bool + 'w;
 
 /// No column is wider: longer connections stand in `netpol list`.
 const WIDEST: usize = 24;
