@@ -31,6 +31,8 @@ pub struct Pod {
     pub ports: Vec<(Protocol, u16)>,
     /// Whether it uses its node's network, where policies are undefined (rule 19).
     pub host_network: bool,
+    /// Whether it is there and does not serve: it is not ready. What is only written down does serve.
+    pub is_unready: bool,
 }
 
 /// What makes pods: the kind and name of a Deployment and the like, or a Pod ([`crate::owners`]).
@@ -79,6 +81,7 @@ impl Pod {
             named_ports: spec.map(named_ports).unwrap_or_default(),
             ports: spec.map(ports).unwrap_or_default(),
             host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
+            is_unready: is_unready(pod),
         })
     }
 
@@ -99,6 +102,16 @@ impl fmt::Display for Pod {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}/{}", self.namespace, self.name)
     }
+}
+
+/// Whether a pod is no ready endpoint of a Service (`k8s.io/endpointslice`, `podToEndpoint`): its condition
+/// `Ready` is not true, or it has not begun. One that ends serves where there is no other (KEP-1669).
+fn is_unready(pod: &core::Pod) -> bool {
+    let status = pod.status.as_ref();
+    let mut conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    let ready = conditions.find(|condition| condition.type_ == "Ready");
+    let has_begun = status.and_then(|status| status.phase.as_deref()) != Some("Pending");
+    ready.map_or(!has_begun, |condition| condition.status != "True")
 }
 
 /// The named ports of a pod's containers and of its sidecars.
@@ -156,6 +169,18 @@ mod tests {
             "status": {"phase": phase, "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]},
         });
         Pod::from_api(&serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn a_pod_is_unready_until_its_condition_says_otherwise() {
+        let unready = |status: serde_json::Value| {
+            let object = json!({"metadata": {"name": "p"}, "status": status});
+            Pod::from_api(&serde_json::from_value(object).unwrap()).unwrap().is_unready
+        };
+        let ready = |status: &str| json!({"conditions": [{"type": "Ready", "status": status}]});
+        assert!(!unready(json!(null)), "it is only written down");
+        assert!(!unready(ready("True")) && unready(ready("False")) && unready(ready("Unknown")));
+        assert!(unready(json!({"phase": "Pending"})) && !unready(json!({"phase": "Running"})));
     }
 
     #[test]

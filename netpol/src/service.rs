@@ -38,6 +38,8 @@ pub struct Service {
     pub kind: ServiceType,
     /// Its addresses, where some are written down: a cluster gives it one if not.
     pub cluster_ips: Vec<IpAddr>,
+    /// Whether pods that are not ready are endpoints too (`publishNotReadyAddresses`).
+    pub has_unready: bool,
     /// The families of the connections to it; none, where that is the cluster's to say. ("This field is usually
     /// assigned automatically based on cluster configuration", `ipFamilies`.)
     pub families: Vec<Family>,
@@ -155,6 +157,7 @@ impl Service {
             kind,
             cluster_ips,
             families,
+            has_unready: spec.publish_not_ready_addresses.unwrap_or(false),
             headless,
             external_name: spec.external_name.filter(|_| is_external),
             ports,

@@ -48,6 +48,8 @@ pub struct Destination<'a> {
 pub enum LeftOut {
     /// It has no port of the name that the Service leads to.
     NoPort,
+    /// It is there, and is not ready.
+    NotReady,
     /// It has addresses, and none of the Service's family.
     NoAddress(Family),
 }
@@ -56,6 +58,7 @@ impl std::fmt::Display for LeftOut {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoPort => out.write_str("it has no port of the name that the Service leads to"),
+            Self::NotReady => out.write_str("it is not ready"),
             Self::NoAddress(family) => {
                 write!(out, "the Service is of {family}, of which it has no address")
             }
@@ -273,6 +276,10 @@ fn through<'a>(
         }
         Endpoints::Pods(pods) => {
             for pod in pods {
+                if pod.is_unready && !service.has_unready {
+                    destination.left_out.push((pod, LeftOut::NotReady));
+                    continue;
+                }
                 let target = if service.headless {
                     Some(number)
                 } else {

@@ -382,6 +382,7 @@ impl Reader {
             named_ports: named_ports(spec),
             ports: ports(spec),
             host_network: spec.host_network.unwrap_or(false),
+            is_unready: false,
         });
         let (kind, metadata) = (kind.to_owned(), Box::new(metadata));
         self.add(source, identity, Content::Workload { kind, metadata, pod });

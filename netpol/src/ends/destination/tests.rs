@@ -184,3 +184,19 @@ fn a_service_or_port_that_is_not_there_is_told_with_those_that_are() {
         "shop/db-b has no UDP port named \"dnss\"; it names: sql, dns (UDP)"
     );
 }
+
+#[test]
+fn a_pod_that_is_not_ready_is_no_endpoint_unless_the_service_publishes_such() {
+    let unready = CLUSTER.replace(
+        "containerPort: 8080}]}]}",
+        "containerPort: 8080}]}]}\nstatus: {conditions: [{type: Ready, status: 'False'}]}",
+    );
+    let said = |cluster: &str| to_in(cluster, "svc/web:80").unwrap();
+    assert!(!said(&unready).contains("web:8080"), "{}", said(&unready));
+    assert!(said(CLUSTER).contains("web:8080"), "{}", said(CLUSTER));
+    let published = unready.replace(
+        "spec: {selector: {app: web}",
+        "spec: {publishNotReadyAddresses: true, selector: {app: web}",
+    );
+    assert!(said(&published).contains("web:8080"), "{}", said(&published));
+}
