@@ -42,11 +42,12 @@ impl fmt::Display for ListedEnd {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::External(first, last) => write!(out, "{first}-{last}[External]"),
-            Self::Workload { namespace, workload } if workload.kind.is_empty() => {
-                write!(out, "{namespace}/[{}]", workload.name)
-            }
-            Self::Workload { namespace, workload } => {
-                write!(out, "{namespace}/{}[{}]", workload.name, workload.kind)
+            // Piece by piece: a list may have millions of lines.
+            Self::Workload { namespace, workload: Workload { kind, name } } => {
+                let (open, close) = if kind.is_empty() { ("/[", "") } else { ("/", "[") };
+                [namespace, open, name, close, kind, "]"]
+                    .iter()
+                    .try_for_each(|part| out.write_str(part))
             }
         }
     }

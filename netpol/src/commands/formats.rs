@@ -1,6 +1,7 @@
 //! The forms that a list of permitted pairs can take.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
@@ -42,10 +43,24 @@ impl Format {
     ) -> io::Result<()> {
         let each = |write: &mut dyn FnMut(Pair<'_>) -> io::Result<()>| each(cluster, wanted, write);
         match self {
-            Self::Text => each(&mut |Pair { source, destination, connections, certainty }| {
-                let arrow = arrow(certainty);
-                writeln!(out, "{source} {arrow} {destination} : {connections}")
-            }),
+            Self::Text => {
+                // A list may have millions of lines, most of which begin as the one before. (All ends live as
+                // long as the list, so that each has a place of its own.)
+                let mut line = String::new();
+                let (mut last, mut begins): (Option<*const ListedEnd>, usize) = (None, 0);
+                each(&mut |Pair { source, destination, connections, certainty }| {
+                    if last != Some(std::ptr::from_ref(source)) {
+                        line.clear();
+                        let _ = write!(line, "{source} ");
+                        last = Some(std::ptr::from_ref(source));
+                        begins = line.len();
+                    }
+                    line.truncate(begins);
+                    line.push_str(arrow(certainty));
+                    let _ = writeln!(line, " {destination} : {connections}");
+                    out.write_all(line.as_bytes())
+                })
+            }
             Self::Json => {
                 let mut before = "[";
                 each(&mut |pair| {
