@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use end_to_end::{Output, program, repository, run};
+use end_to_end::{Output, program, repository, run, skip};
 use serde_json::{Value, json};
 
 fn netpol(line: &str) -> Output {
@@ -135,6 +135,9 @@ fn git(folder: &Path, line: &str) {
 
 #[test]
 fn two_revisions_of_a_repository_are_compared() {
+    if Command::new("git").arg("--version").output().is_err() {
+        return skip("two_revisions_of_a_repository_are_compared", "git is not installed");
+    }
     let folder = tempfile::tempdir().unwrap();
     let repository = folder.path();
     versions(repository);
