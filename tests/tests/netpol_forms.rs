@@ -50,6 +50,21 @@ fn a_list_can_be_of_one_end() {
 }
 
 #[test]
+fn of_two_workloads_of_one_name_the_one_that_is_named_is_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let workload = |kind: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: web}}\nspec: {{selector: {{}}, template: {{}}}}\n---\n"
+        )
+    };
+    fs::write(folder.path().join("a.yaml"), workload("Deployment") + &workload("DaemonSet"))
+        .unwrap();
+    let list = netpol_in(folder.path(), "list --to deploy/web a.yaml").ok();
+    assert!(list.contains("default/web[DaemonSet] => default/web[Deployment]"), "{list}");
+    assert!(!list.contains("=> default/web[DaemonSet]"), "{list}");
+}
+
+#[test]
 fn why_all_explains_every_pair_of_one_end() {
     let output = netpol(&format!("why all hello-server:8080 {DEMO}")).ok();
     for line in [
@@ -162,6 +177,11 @@ fn two_revisions_of_a_repository_are_compared() {
     let inside = netpol_in(&deploy, "diff --git main..change .");
     assert!(inside.stdout.contains("TCP 7070 -> 8000"), "{}{}", inside.stdout, inside.stderr);
     let _ = netpol_in(repository, "diff --git change..change deploy").ok();
+    let whole = |path: &str| format!("diff --git main..change {}{path}", repository.display());
+    let absolute = netpol_in(&deploy, &whole("/deploy"));
+    assert!(absolute.stdout.contains("TCP 7070 -> 8000"), "{}{}", absolute.stdout, absolute.stderr);
+    let beside = netpol_in(repository, &whole("deploy"));
+    assert!(beside.stderr.contains("not in the repository"), "{}", beside.stderr);
     for (line, said) in [
         ("diff --git main..nope deploy", "no revision \"nope\""),
         ("diff --git main..change nowhere", "in neither"),

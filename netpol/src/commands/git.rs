@@ -1,6 +1,7 @@
 //! Manifests as a revision of a repository has them.
 
 use std::fmt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, anyhow, bail};
@@ -54,14 +55,15 @@ pub(super) fn files(revision: &str, path: &str) -> anyhow::Result<Option<Vec<Fil
         .map_err(|_| anyhow!("--git: this repository has no revision {revision:?}"))?;
     let path = path.trim_end_matches('/');
     // A revision has paths from the top of the repository; these begin where the command was run.
-    let here = git(&["rev-parse", "--show-prefix"])?;
-    let top = git(&["rev-parse", "--show-toplevel"])?;
-    let path = match path.strip_prefix(top.trim_end_matches('\n')) {
-        Some(rest) if path.starts_with('/') => rest.trim_start_matches('/').to_owned(),
-        _ if path.starts_with('/') => bail!("{path}: not in the repository at {}", top.trim_end()),
-        _ => normal(&format!("{}{path}", here.trim_end_matches('\n')))
-            .with_context(|| format!("{path}: not in the repository"))?,
+    let places = git(&["rev-parse", "--show-toplevel", "--show-prefix"])?;
+    let (top, here) = places.split_once('\n').unwrap_or((&places, ""));
+    let in_repository = if path.starts_with('/') {
+        Path::new(path).strip_prefix(top).ok().and_then(Path::to_str).and_then(normal)
+    } else {
+        normal(&format!("{}{path}", here.trim_end_matches('\n')))
     };
+    let path = in_repository
+        .with_context(|| format!("{path}: not in the repository at {}", top.trim_end()))?;
     let object = format!("{revision}:{path}");
     let Ok(found) = git(&["rev-parse", "--quiet", "--verify", "--end-of-options", &object]) else {
         return Ok(None);

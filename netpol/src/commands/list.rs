@@ -10,7 +10,6 @@ use netpol::connectivity::ListedEnd;
 use netpol::ends;
 use netpol::exposure::Exposure;
 use netpol::isolation::End;
-use netpol::pod::Pod;
 
 use super::formats::Format;
 use super::sources::Sources;
@@ -55,7 +54,7 @@ impl List {
             let Some(text) = text else { return Ok(None) };
             let found = ends::find(&manifests.cluster, &namespace, text)
                 .map_err(|error| Failure::BadArgument(error.into()))?;
-            Ok(Some(Chosen::of(&manifests.cluster, &found)))
+            Ok(Some(Chosen::of(&found)))
         };
         let (from, to) = (chosen(&self.from)?, chosen(&self.to)?);
         manifests.cluster.by_named_owners();
@@ -80,16 +79,16 @@ enum Chosen {
 }
 
 impl Chosen {
-    /// The workloads of `ends` as they are listed; or an address outside.
-    fn of(cluster: &Cluster, ends: &[End<'_>]) -> Self {
-        let mut listed = cluster.clone();
-        listed.by_named_owners();
+    /// The workloads of `ends` as they are listed: of what the inputs say that they are of; or an address
+    /// outside.
+    fn of(ends: &[End<'_>]) -> Self {
         let mut chosen = BTreeSet::new();
         for end in ends {
             match end {
                 End::Pod(pod) => {
-                    let is_it = |one: &&Pod| one.namespace == pod.namespace && one.name == pod.name;
-                    chosen.extend(listed.pods().iter().filter(is_it).map(ListedEnd::of));
+                    let workload = pod.owner.clone().unwrap_or_else(|| pod.workload.clone());
+                    let namespace = pod.namespace.clone();
+                    chosen.insert(ListedEnd::Workload { namespace, workload });
                 }
                 End::Address(address) => return Self::Address(*address),
                 End::Node | End::Outside => {}
