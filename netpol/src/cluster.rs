@@ -114,6 +114,12 @@ impl Cluster {
         &self.services
     }
 
+    /// The Service of this namespace and name.
+    #[must_use]
+    pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.namespace == namespace && service.name == name)
+    }
+
     /// The labels of a namespace; an unknown one has none.
     #[must_use]
     pub fn namespace_labels(&self, name: &str) -> Option<&Labels> {

@@ -5,7 +5,7 @@
 //! - [`describe`]: what a policy says, in sentences.
 //! - [`diff`]: what another version of the manifests would change; [`changes`]: the forms of its answer.
 //! - [`enforce`]: keeps the policies of one pod in force.
-//! - [`list`]: who may reach whom; [`formats`]: the forms of its answer; [`table`]: as a matrix; [`svg`]: as an image.
+//! - [`list`]: who may reach whom; [`formats`]: the forms of its answer; [`table`]: as a matrix; [`graph`]: as a graph or an image.
 //! - [`apply`], [`delete`], [`get`]: speak to a running enforcer by [`enforcer`].
 //! - [`sources`]: where all of these read manifests from; [`from_cluster`]: from a cluster;
 //!   [`git`]: from a revision of a repository.
@@ -25,9 +25,9 @@ mod formats;
 mod from_cluster;
 mod get;
 mod git;
+mod graph;
 mod list;
 mod sources;
-mod svg;
 mod table;
 mod why;
 

@@ -94,13 +94,26 @@ pub fn connectivity(cluster: &Cluster) -> Connectivity {
 pub fn answers(cluster: &Cluster) -> Answers {
     let mut answers = Answers::default();
     each_pair(cluster, |source, destination, connections, certainty| {
-        let pairs = match certainty {
-            Certainty::Certain => &mut answers.certain,
-            Certainty::Unknown => &mut answers.unknown,
-        };
-        pairs.insert((source.clone(), destination.clone()), connections.clone());
+        answers.add(source, destination, connections, certainty);
     });
     answers
+}
+
+impl Answers {
+    /// Adds a pair, which is not there yet.
+    pub fn add(
+        &mut self,
+        source: &ListedEnd,
+        destination: &ListedEnd,
+        connections: &Connections,
+        certainty: Certainty,
+    ) {
+        let pairs = match certainty {
+            Certainty::Certain => &mut self.certain,
+            Certainty::Unknown => &mut self.unknown,
+        };
+        pairs.insert((source.clone(), destination.clone()), connections.clone());
+    }
 }
 
 /// Calls `tell` for every pair between which something may pass, in the order of what the ends are

@@ -10,6 +10,7 @@ use crate::cluster::{Cluster, Pod};
 use crate::connectivity::ListedEnd;
 use crate::isolation::End;
 use crate::port::Protocol;
+use crate::spelling::{did_you_mean, listed};
 
 /// A name is nobody's, or several ends'.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,12 +88,6 @@ struct Wanted<'t> {
     name: &'t str,
 }
 
-/// The most names that a message lists.
-const LISTED: usize = 10;
-
-/// From which likeness on a name is taken for another one misspelt (1 is the same).
-const LIKE: f64 = 0.6;
-
 /// Who `text` means, in `namespace` where it says none: an address, which may be a pod's, or the pods of
 /// one workload. `[NAMESPACE/]NAME`, `[NAMESPACE/]NAME[KIND]`, and as kubectl has it `KIND/NAME`.
 pub fn find<'a>(
@@ -100,8 +95,7 @@ pub fn find<'a>(
     namespace: &str,
     text: &str,
 ) -> Result<Vec<End<'a>>, EndError> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    if let Ok(address) = bare.parse::<IpAddr>() {
+    if let Some(address) = address(text) {
         // What shares its node's address is not the only one there.
         let owns = |pod: &&Pod| !pod.host_network && pod.addresses.contains(&address);
         let owner = cluster.pods().iter().find(owns);
@@ -140,6 +134,12 @@ pub fn find<'a>(
         (1, _) => Ok(found.into_iter().map(End::Pod).collect()),
         _ => Err(EndError::Ambiguous { text, ends }),
     }
+}
+
+/// An address, in brackets or not.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok()
 }
 
 /// Whether this stands for the pods that a workload makes, and is none.
@@ -211,27 +211,12 @@ fn hint(cluster: &Cluster, text: &str) -> String {
     }
     let bare = text.split('[').next().unwrap_or(text);
     let bare = bare.rsplit('/').next().unwrap_or(bare);
-    let mut scored: Vec<(f64, &str)> = all
+    let scored = all
         .iter()
-        .map(|(end, name)| (strsim::normalized_damerau_levenshtein(bare, name), end.as_str()))
-        .filter(|(score, _)| *score >= LIKE)
-        .collect();
-    scored.sort_by(|one, other| other.0.total_cmp(&one.0));
-    if !scored.is_empty() {
-        let names: Vec<&str> = scored.iter().take(3).map(|(_, end)| *end).collect();
-        return format!("; did you mean {}?", names.join(" or "));
-    }
-    format!("; there are: {}", listed(all.into_iter().map(|(end, _)| end).collect()))
-}
-
-/// Some of `names`, and how many more there are.
-pub(crate) fn listed(names: Vec<String>) -> String {
-    let more = match names.len().saturating_sub(LISTED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let names: Vec<String> = names.into_iter().take(LISTED).collect();
-    if names.is_empty() { "none".to_owned() } else { format!("{}{more}", names.join(", ")) }
+        .map(|(end, name)| (strsim::normalized_damerau_levenshtein(bare, name), end.clone()));
+    did_you_mean(scored).unwrap_or_else(|| {
+        format!("; there are: {}", listed(all.into_iter().map(|(end, _)| end).collect()))
+    })
 }
 
 #[cfg(test)]

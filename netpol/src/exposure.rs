@@ -85,14 +85,14 @@ fn add(cluster: &mut Cluster, policy: &Policy, peer: &Peer) {
             let own = || {
                 let labels = example(selector);
                 let name = labels.get(NAMESPACE_NAME_LABEL).cloned();
-                let name = name.unwrap_or_else(|| format!("[any namespace{}]", with(selector)));
+                let name = name.unwrap_or_else(|| format!("[any namespace{}]", selector.with()));
                 cluster.add_namespace(&name, labels);
                 name
             };
             named.unwrap_or_else(own)
         }
     };
-    let workload = Workload { kind: String::new(), name: format!("any pod{}", with(pods)) };
+    let workload = Workload { kind: String::new(), name: format!("any pod{}", pods.with()) };
     cluster.add_pod(Pod {
         namespace: place,
         name: workload.name.clone(),
@@ -100,13 +100,6 @@ fn add(cluster: &mut Cluster, policy: &Policy, peer: &Peer) {
         labels,
         ..Pod::default()
     });
-}
-
-fn with(selector: &Selector) -> String {
-    match selector.requirements() {
-        [] => String::new(),
-        _ => format!(" with {selector}"),
-    }
 }
 
 /// Labels that `selector` matches, if any do.

@@ -20,7 +20,7 @@
 //! - [`answer`]: yes, no, or not known.
 //! - [`evaluate`]: may this connection be made, and which rule decided?
 //! - [`explain`]: why not, or by which part of which rule.
-//! - [`ends`]: the ends of a connection as people name them.
+//! - [`ends`]: the ends of a connection as people name them; [`spelling`]: which names they may have meant.
 //! - [`connections`], [`connectivity`]: who may reach whom: every permitted pair;
 //!   [`difference`]: what changes between two versions.
 //! - [`describe`]: a policy by itself, in sentences.
@@ -60,4 +60,5 @@ pub mod ranges;
 pub mod read;
 pub mod selector;
 pub mod service;
+pub mod spelling;
 pub mod validate;

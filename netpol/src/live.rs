@@ -124,7 +124,7 @@ pub fn ask(kubectl: &Kubectl<'_>, namespace: &str) -> Result<Live, LiveError> {
             "kubectl may not list namespaces: only {namespace}, that of its context, is looked at"
         ));
     }
-    for name in names.into_iter().skip(1) {
+    for name in names.into_iter().filter(|name| *name != NAMESPACES) {
         let kind = foreign.iter().find(|kind| kind.resource == name);
         let is_namespaced = kind.is_none_or(|kind| kind.is_namespaced);
         if let Some(list) = list(kubectl, name, None)? {
@@ -236,13 +236,12 @@ fn served(kubectl: &Kubectl<'_>) -> Result<Served, LiveError> {
         // Name, short names (or nothing), version, whether in namespaces, kind.
         let columns: Vec<&str> = line.split_whitespace().collect();
         let [name, .., version, is_namespaced, kind] = columns.as_slice() else { continue };
-        let resource = match version.split_once('/') {
-            Some((group, _)) => format!("{name}.{group}"),
-            None => (*name).to_owned(),
+        let Some((group, _)) = version.split_once('/') else {
+            resources.insert((*name).to_owned());
+            continue;
         };
-        if let Some((group, _)) = version.split_once('/')
-            && kind_is_policy(version, kind)
-        {
+        let resource = format!("{name}.{group}");
+        if kind_is_policy(version, kind) {
             foreign.push(ForeignKind {
                 resource: resource.clone(),
                 kind: format!("{kind}.{group}"),

@@ -84,6 +84,12 @@ impl Selector {
     pub fn requirements(&self) -> &[Requirement] {
         &self.0
     }
+
+    /// ` with LABELS`, to stand behind what it is a selector of; nothing for one of everything.
+    #[must_use]
+    pub fn with(&self) -> String {
+        if self.0.is_empty() { String::new() } else { format!(" with {self}") }
+    }
 }
 
 impl Requirement {

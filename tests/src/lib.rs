@@ -9,6 +9,8 @@ pub mod services;
 pub mod typist;
 
 use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -33,6 +35,21 @@ pub fn program(name: &str) -> PathBuf {
     let path = repository().join("target/release").join(name);
     assert!(path.exists(), "{} is missing: run `make build` first", path.display());
     path
+}
+
+/// Runs netpol with a script in the place of kubectl.
+///
+/// # Panics
+///
+/// When the script cannot be written.
+#[must_use]
+pub fn netpol_with_kubectl(script: &str, arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kubectl = folder.path().join("kubectl");
+    fs::write(&kubectl, script).expect("a script");
+    fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let path = format!("{}:/usr/bin:/bin", folder.path().display());
+    run(Command::new(program("netpol")).env("PATH", path).args(arguments), "")
 }
 
 /// Tells why a test is skipped, in the form that `scripts/test.sh` counts.

@@ -1,11 +1,11 @@
 //! netpol asks a cluster by kubectl: the same answers as of manifests, and none where kubectl may not look.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use end_to_end::{As, Lab, Output, program, repository, run};
+use end_to_end::{As, Lab, Output, netpol_with_kubectl, program, repository, run};
 
 fn netpol(lab: &Lab, line: &str) -> Output {
     run(lab.command(program("netpol")).args(line.split(' ')), "")
@@ -117,12 +117,7 @@ esac
 "#;
 
 fn with_kubectl(script: &str, line: &str) -> Output {
-    let folder = tempfile::tempdir().unwrap();
-    let kubectl = folder.path().join("kubectl");
-    fs::write(&kubectl, script).unwrap();
-    fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:/usr/bin:/bin", folder.path().display());
-    run(Command::new(program("netpol")).env("PATH", path).args(line.split(' ')), "")
+    netpol_with_kubectl(script, &line.split(' ').collect::<Vec<_>>())
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! `netpol describe`: a policy by itself, in words.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use end_to_end::{Output, program, repository, run};
+use end_to_end::{Output, netpol_with_kubectl, program, repository, run};
 
 fn describe(arguments: &[&str], input: &str) -> Output {
     run(Command::new(program("netpol")).arg("describe").args(arguments), input)
@@ -223,14 +222,8 @@ esac
 
 #[test]
 fn a_clusters_policies_are_described_in_the_namespace_of_kubectls_context() {
-    let folder = tempfile::tempdir().unwrap();
-    let kubectl = folder.path().join("kubectl");
-    fs::write(&kubectl, KUBECTL).unwrap();
-    fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:/usr/bin:/bin", folder.path().display());
     let describe = |arguments: &[&str]| {
-        let mut netpol = Command::new(program("netpol"));
-        run(netpol.env("PATH", &path).args(["describe", "--cluster"]).args(arguments), "")
+        netpol_with_kubectl(KUBECTL, &[&["describe", "--cluster"], arguments].concat())
     };
     for arguments in [&["p"][..], &["netpol/p"], &["a/p"], &[]] {
         let said = describe(arguments).ok();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::colour::Colour;
 use super::formats::{arrow, ports};
-use super::svg;
+use super::graph;
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(super) enum Format {
@@ -125,6 +125,12 @@ impl<'d> Changes<'d> {
         Self { pairs: changes, workloads, left_out, counts }
     }
 
+    /// The workloads that only one of the two has, with this sign.
+    fn workloads(&self, sign: char) -> impl Iterator<Item = &String> {
+        let of_sign = move |(one, _): &&(char, String)| *one == sign;
+        self.workloads.iter().filter(of_sign).map(|(_, name)| name)
+    }
+
     /// One line of how much changes.
     pub(super) fn summary(&self) -> String {
         match self.counts {
@@ -197,21 +203,17 @@ impl Format {
             Self::Json => writeln!(out, "{:#}", json(changes)),
             Self::Md => markdown(changes, out),
             Self::Dot => out.write_all(dot(changes).as_bytes()),
-            Self::Svg => out.write_all(svg::of_dot(&dot(changes))?.as_bytes()),
+            Self::Svg => out.write_all(graph::svg(&dot(changes))?.as_bytes()),
         }
     }
 }
 
 fn json(changes: &Changes<'_>) -> Value {
-    let of = |sign: char| -> Vec<&String> {
-        let workloads = changes.workloads.iter().filter(|(one, _)| *one == sign);
-        workloads.map(|(_, name)| name).collect()
-    };
     json!({
         "summary": changes.summary(),
         "changes": changes.pairs.iter().map(Change::object).collect::<Vec<_>>(),
-        "workloadsAdded": of('+'),
-        "workloadsRemoved": of('-'),
+        "workloadsAdded": changes.workloads('+').collect::<Vec<_>>(),
+        "workloadsRemoved": changes.workloads('-').collect::<Vec<_>>(),
         "namespacesNotCompared": changes.left_out,
     })
 }
@@ -228,8 +230,7 @@ fn markdown(changes: &Changes<'_>, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "| {} | `{source}` | `{destination}` | {connections} |", kind.word())?;
     }
     for (sign, word) in [('+', "added"), ('-', "removed")] {
-        let names = changes.workloads.iter().filter(|(one, _)| *one == sign);
-        let names: Vec<_> = names.map(|(_, name)| format!("`{name}`")).collect();
+        let names: Vec<_> = changes.workloads(sign).map(|name| format!("`{name}`")).collect();
         if !names.is_empty() {
             writeln!(out, "\nWorkloads {word}: {}", names.join(", "))?;
         }
@@ -241,23 +242,21 @@ fn markdown(changes: &Changes<'_>, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn dot(changes: &Changes<'_>) -> String {
-    let mut lines =
-        vec!["digraph {".to_owned(), "  rankdir=LR".into(), "  node [shape=box]".into()];
+    let mut text = graph::HEAD.to_owned();
     let ends: BTreeSet<String> = changes
         .pairs
         .iter()
         .flat_map(|change| [change.source.to_string(), change.destination.to_string()])
         .collect();
-    lines.extend(ends.iter().map(|end| format!("  \"{end}\"")));
+    text.extend(ends.iter().map(|end| format!("  \"{end}\"\n")));
     for change in &changes.pairs {
         let Change { kind, source, destination, .. } = change;
         let (sign, colour) = (kind.sign(), kind.colour_name());
         let style = if *kind == Kind::Lost { " style=dashed" } else { "" };
         let connections = change.connections();
-        lines.push(format!(
-            "  \"{source}\" -> \"{destination}\" [label=\"{sign} {connections}\" color={colour}{style}]"
-        ));
+        let attributes = format!("label=\"{sign} {connections}\" color={colour}{style}");
+        text.push_str(&graph::edge(source, destination, &attributes));
+        text.push('\n');
     }
-    lines.push("}\n".to_owned());
-    lines.join("\n")
+    text + graph::FOOT
 }

@@ -12,7 +12,7 @@ use netpol::connectivity::{Answers, Certainty, ListedEnd, each_pair};
 use serde_json::{Value, json};
 
 use super::table::Wanted;
-use super::{svg, table};
+use super::{graph, table};
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(super) enum Format {
@@ -82,24 +82,11 @@ impl Format {
             Self::Svg => {
                 let mut text = Vec::new();
                 dot(each, &mut text)?;
-                let image = svg::of_dot(&String::from_utf8_lossy(&text))?;
+                let image = graph::svg(&String::from_utf8_lossy(&text))?;
                 out.write_all(image.as_bytes())
             }
-            Self::Mermaid | Self::Table => {
-                let mut answers = Answers::default();
-                each(&mut |Pair { source, destination, connections, certainty }| {
-                    let pairs = match certainty {
-                        Certainty::Certain => &mut answers.certain,
-                        Certainty::Unknown => &mut answers.unknown,
-                    };
-                    pairs.insert((source.clone(), destination.clone()), connections.clone());
-                    Ok(())
-                })?;
-                match self {
-                    Self::Table => table::write(cluster, &answers, wanted, out),
-                    _ => mermaid(&answers, out),
-                }
-            }
+            Self::Mermaid => mermaid(&collected(cluster, wanted), out),
+            Self::Table => table::write(cluster, &collected(cluster, wanted), wanted, out),
         }
     }
 }
@@ -133,6 +120,17 @@ fn verdict(certainty: Certainty) -> &'static str {
         Certainty::Certain => Answer::Yes.verdict(),
         Certainty::Unknown => Answer::Unknown.verdict(),
     }
+}
+
+/// Every pair that is wanted.
+fn collected(cluster: &Cluster, wanted: &Wanted<'_>) -> Answers {
+    let mut answers = Answers::default();
+    each_pair(cluster, |source, destination, connections, certainty| {
+        if wanted(source, destination) {
+            answers.add(source, destination, connections, certainty);
+        }
+    });
+    answers
 }
 
 /// Calls `write` for every pair that is wanted, up to the first error.
@@ -172,16 +170,17 @@ fn dot(
     each: impl FnOnce(&mut dyn FnMut(Pair<'_>) -> io::Result<()>) -> io::Result<()>,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    writeln!(out, "digraph {{\n  rankdir=LR\n  node [shape=box]")?;
+    out.write_all(graph::HEAD.as_bytes())?;
     each(&mut |Pair { source, destination, connections, certainty }| {
         let mark = mark(certainty);
         let style = match certainty {
             Certainty::Certain => "",
             Certainty::Unknown => " style=dashed",
         };
-        writeln!(out, "  \"{source}\" -> \"{destination}\" [label=\"{mark}{connections}\"{style}]")
+        let attributes = format!("label=\"{mark}{connections}\"{style}");
+        writeln!(out, "{}", graph::edge(source, destination, &attributes))
     })?;
-    writeln!(out, "}}")
+    out.write_all(graph::FOOT.as_bytes())
 }
 
 fn mermaid(answers: &Answers, out: &mut impl Write) -> io::Result<()> {

@@ -31,25 +31,12 @@ pub(super) struct Paths {
     paths: Vec<OsString>,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Namespace {
-    /// Where an object is that names no namespace [default: default, with --cluster that of kubectl's context]
-    #[arg(short, long)]
-    namespace: Option<String>,
-}
-
-impl Namespace {
-    /// The namespace of what names none, beside what a cluster holds that of kubectl's context.
-    pub(super) fn name(&self) -> &str {
-        self.namespace.as_deref().unwrap_or("default")
-    }
-}
-
 /// What counts of what is read.
 #[derive(Debug, Args)]
 pub(super) struct Choice {
-    #[command(flatten)]
-    pub default: Namespace,
+    /// Where an object is that names no namespace [default: default, with --cluster that of kubectl's context]
+    #[arg(short, long)]
+    namespace: Option<String>,
 
     #[command(flatten)]
     cluster: FromCluster,
@@ -90,12 +77,14 @@ impl Choice {
         }
     }
 
-    /// The namespace of what names none.
-    pub(super) fn namespace(&self, from_cluster: Option<&Held>) -> String {
-        match (&self.default.namespace, from_cluster) {
-            (None, Some(held)) => held.namespace.clone(),
-            (Some(_) | None, _) => self.default.name().to_owned(),
-        }
+    /// The namespace of what names none, beside what a cluster holds.
+    fn namespace(&self, held: Option<&Held>) -> String {
+        let of_context = || held.map(|held| held.namespace.clone());
+        self.namespace.clone().or_else(of_context).unwrap_or_else(|| "default".to_owned())
+    }
+
+    fn options(&self) -> Options {
+        Options { last_wins: self.last_wins }
     }
 }
 
@@ -116,10 +105,9 @@ impl Paths {
         let namespace = choice.namespace(held.as_ref());
         let inputs = self.paths.into_iter().map(|path| Input::parse(path, &namespace));
         let inputs: Vec<_> = inputs.collect();
-        let options = Options { last_wins: choice.last_wins };
         let objects = held.as_ref().map_or(&[][..], |held| &held.live.objects);
         let (mut manifests, findings) =
-            manifests_and_findings(objects, &inputs, std::io::stdin().lock(), options);
+            manifests_and_findings(objects, &inputs, std::io::stdin().lock(), choice.options());
         if let Some(held) = &held {
             held.live.hide_in(&mut manifests);
         }
@@ -182,9 +170,9 @@ impl How {
     ) -> Result<Option<Manifests>, Failure> {
         let files = git::files(revision, path).map_err(Failure::BadArgument)?;
         let Some(files) = files else { return Ok(None) };
-        let namespace = self.choice.default.name().to_owned();
-        let options = Options { last_wins: self.choice.last_wins };
-        let (mut manifests, findings) = texts_and_findings(&files, &namespace, options);
+        let namespace = self.choice.namespace(None);
+        let (mut manifests, findings) =
+            texts_and_findings(&files, &namespace, self.choice.options());
         self.choice.ignore_kinds(&mut manifests);
         let read = Read { manifests, findings, namespace };
         Ok(Some(self.answerable(read, &format!("{revision}:{path}"))?.0))

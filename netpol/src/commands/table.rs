@@ -18,6 +18,14 @@ const WIDEST: usize = 24;
 /// What stands where nothing may pass.
 const NOTHING: &str = "-";
 
+/// An end as it is listed: it has a line, a column, or both.
+struct Listed<'e> {
+    name: String,
+    end: &'e ListedEnd,
+    is_row: bool,
+    is_column: bool,
+}
+
 /// Writes a line for each source and a column for each destination: the workloads of `cluster` and the
 /// addresses of the answers, where anything is wanted of them. Columns have the numbers of the lines: names are
 /// too long to stand side by side.
@@ -34,17 +42,18 @@ pub(super) fn write(
         wanted(from, to)
             && !matches!((from, to), (ListedEnd::External(..), ListedEnd::External(..)))
     };
-    let mut ends: Vec<(String, ListedEnd, bool, bool)> = ends
+    let mut ends: Vec<Listed> = ends
         .iter()
-        .map(|end| {
-            let is_row = ends.iter().any(|other| is_there(end, other));
-            let is_column = ends.iter().any(|other| is_there(other, end));
-            (end.to_string(), end.clone(), is_row, is_column)
+        .map(|end| Listed {
+            name: end.to_string(),
+            is_row: ends.iter().any(|other| is_there(end, other)),
+            is_column: ends.iter().any(|other| is_there(other, end)),
+            end,
         })
-        .filter(|(.., is_row, is_column)| *is_row || *is_column)
+        .filter(|end| end.is_row || end.is_column)
         .collect();
-    ends.sort();
-    let columns: Vec<usize> = (0..ends.len()).filter(|index| ends[*index].3).collect();
+    ends.sort_by(|one, other| one.name.cmp(&other.name));
+    let columns: Vec<usize> = (0..ends.len()).filter(|index| ends[*index].is_column).collect();
     let cell = |source: &ListedEnd, destination: &ListedEnd| -> (String, Colour) {
         let pair = (source.clone(), destination.clone());
         match (answers.certain.get(&pair), answers.unknown.get(&pair)) {
@@ -58,11 +67,11 @@ pub(super) fn write(
         }
     };
     let row = |source: &ListedEnd| -> Vec<(String, Colour)> {
-        columns.iter().map(|index| cell(source, &ends[*index].1)).collect()
+        columns.iter().map(|index| cell(source, ends[*index].end)).collect()
     };
     let rows: Vec<(usize, Vec<(String, Colour)>)> = (0..ends.len())
-        .filter(|index| ends[*index].2)
-        .map(|index| (index, row(&ends[index].1)))
+        .filter(|index| ends[*index].is_row)
+        .map(|index| (index, row(ends[index].end)))
         .collect();
     let title = |index: usize| (index + 1).to_string();
     let widths: Vec<usize> = columns
@@ -74,7 +83,7 @@ pub(super) fn write(
         })
         .collect();
     let number = title(ends.len()).len();
-    let names = ends.iter().map(|(name, ..)| name.len()).max().unwrap_or_default();
+    let names = ends.iter().map(|end| end.name.len()).max().unwrap_or_default();
     let mut heading = format!("{:number$} {:names$}", "", "");
     for (index, width) in columns.iter().zip(&widths) {
         // A String takes whatever is written.
@@ -82,17 +91,15 @@ pub(super) fn write(
     }
     writeln!(out, "{}", heading.trim_end())?;
     for (index, row) in &rows {
-        let mut line = format!("{:>number$} {:names$}", title(*index), ends[*index].0);
+        let mut line = format!("{:>number$} {:names$}", title(*index), ends[*index].name);
         for ((text, colour), width) in row.iter().zip(&widths) {
             let _ = write!(line, "  {}", colour.paint(cut(text, *width), &io::stdout()));
         }
         writeln!(out, "{}", line.trim_end())?;
     }
     // Who has a column and no line of their own.
-    for (index, (name, _, is_row, _)) in ends.iter().enumerate() {
-        if !is_row {
-            writeln!(out, "{:>number$} {name}", title(index))?;
-        }
+    for (index, Listed { name, .. }) in ends.iter().enumerate().filter(|(_, end)| !end.is_row) {
+        writeln!(out, "{:>number$} {name}", title(index))?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use netpol::isolation::End;
 use netpol::policy::Policy;
 use netpol::port::Protocol;
 use netpol::read::Manifests;
+use netpol::spelling::LISTED;
 
 use super::colour::Colour;
 use super::sources::Sources;
@@ -323,7 +324,6 @@ impl Told<'_> {
                 }
             }
             Reason::Foreign(policies) => {
-                const LISTED: usize = 10;
                 for policy in policies.iter().take(LISTED) {
                     self.line(4, policy);
                 }

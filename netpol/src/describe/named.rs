@@ -1,7 +1,8 @@
 //! The policies that somebody names: as [`super`] heads them, or as kubectl takes them.
 
 use crate::cluster::{Cluster, ForeignPolicy};
-use crate::ends::{kind_of, listed};
+use crate::ends::kind_of;
+use crate::spelling::{LIKE, did_you_mean, listed};
 
 /// A name is no policy's, or several policies'.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -132,30 +133,26 @@ fn is_resource(resource: &str, kind: &str) -> bool {
 
 /// What may have been meant: those that are spelt most like it or that it is a part of, or some of all.
 fn hint(cluster: &Cluster, text: &str) -> String {
-    /// From which likeness on a name is taken for another one misspelt (1 is the same).
-    const LIKE: f64 = 0.6;
     let bare = text.rsplit('/').next().unwrap_or(text);
     let likeness = |name: &str| {
         let part: f64 = if !bare.is_empty() && name.contains(bare) { LIKE } else { 0.0 };
         strsim::normalized_damerau_levenshtein(bare, name).max(part)
     };
-    let all = || cluster.policies().iter();
-    let mut like: Vec<(f64, String)> = all()
-        .map(|policy| (likeness(&policy.name), policy.to_string()))
-        .filter(|(likeness, _)| *likeness >= LIKE)
+    let mut all: Vec<_> = cluster
+        .policies()
+        .iter()
+        .map(|policy| (policy.to_string(), policy.name.as_str()))
         .collect();
-    like.sort_by(|one, other| other.0.total_cmp(&one.0).then_with(|| one.1.cmp(&other.1)));
+    all.sort();
     let hidden = all_hidden(cluster);
-    if !like.is_empty() {
-        let names: Vec<String> = like.into_iter().take(3).map(|(_, name)| name).collect();
-        return format!("; did you mean {}?{hidden}", names.join(" or "));
-    }
-    let mut names: Vec<String> = all().map(ToString::to_string).collect();
-    names.sort();
-    if names.is_empty() {
+    if all.is_empty() {
         return format!("; there is no NetworkPolicy at all{hidden}");
     }
-    format!("; there are: {}{hidden}", listed(names))
+    let said = did_you_mean(all.iter().map(|(policy, name)| (likeness(name), policy.clone())));
+    let said = said.unwrap_or_else(|| {
+        format!("; there are: {}", listed(all.into_iter().map(|(policy, _)| policy).collect()))
+    });
+    said + &hidden
 }
 
 /// What may be there and cannot be seen: it may be what is looked for.

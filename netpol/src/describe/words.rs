@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use crate::cluster::NAMESPACE_NAME_LABEL;
 use crate::policy::{Namespaces, Peer, Port, PortSpec, Ports};
 use crate::selector::{Operator, Requirement, Selector};
+use crate::spelling::LISTED;
 
 /// `one`, `one and other`, `one, other and third`, or with another word for `and`.
 pub(super) fn joined(parts: &[String], and: &str) -> String {
@@ -162,9 +163,6 @@ fn one_port(Port { protocol, ports }: &Port, whose: &str) -> String {
         PortSpec::Named(name) => format!("the {protocol} port that {whose} calls {name:?}"),
     }
 }
-
-/// The most names that a sentence lists.
-const LISTED: usize = 10;
 
 /// At most ten of `names`, and how many more there are.
 pub(super) fn some(names: impl IntoIterator<Item = impl fmt::Display>) -> String {

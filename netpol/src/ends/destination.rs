@@ -1,14 +1,13 @@
 //! Where a connection goes that somebody names: to pods, to an address, or to a Service, which is a name
 //! for the pods behind it.
 
-use std::net::IpAddr;
-
-use super::{EndError, Wanted, find, kind_of, readings};
+use super::{EndError, Wanted, address, find, kind_of, readings};
 use crate::cluster::{Cluster, Pod};
 use crate::family::Family;
 use crate::isolation::End;
 use crate::port::Protocol;
 use crate::service::{Endpoints, Service, ServicePort};
+use crate::spelling::listed;
 
 /// A port as somebody names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,10 +85,7 @@ pub fn destination<'a>(
         return Ok(destination);
     }
     let bare = |name: &Wanted<'_>| {
-        let is_bare = name.kind.is_none();
-        cluster.services().iter().find(|service| {
-            is_bare && service.namespace == name.namespace && service.name == name.name
-        })
+        if name.kind.is_none() { cluster.service(name.namespace, name.name) } else { None }
     };
     let named = readings(namespace, text).iter().find_map(bare);
     let ends = match (find(cluster, namespace, text), named) {
@@ -137,12 +133,6 @@ impl Destination<'_> {
     }
 }
 
-/// An address, in brackets or not.
-fn address(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    bare.parse().ok()
-}
-
 /// The Service that `text` names and nothing else could be.
 fn service<'a>(
     cluster: &'a Cluster,
@@ -153,16 +143,12 @@ fn service<'a>(
         let has = |service: &&Service| service.cluster_ips.contains(&address);
         return Ok(cluster.services().iter().find(has));
     }
-    let is = |name: &str, namespace: &str| {
-        let mut services = cluster.services().iter();
-        services.find(|service| service.name == name && service.namespace == namespace)
-    };
     for wanted in readings(namespace, text) {
         let Some(kind) = wanted.kind else { continue };
         if kind != "Service" {
             continue;
         }
-        if let Some(found) = is(wanted.name, wanted.namespace) {
+        if let Some(found) = cluster.service(wanted.namespace, wanted.name) {
             return Ok(Some(found));
         }
         // A namespace may be called svc.
@@ -173,9 +159,10 @@ fn service<'a>(
     }
     match dns_name(text) {
         Some((name, namespace, true)) => {
-            is(name, namespace).map(Some).ok_or_else(|| no_service(cluster, text))
+            let found = cluster.service(namespace, name);
+            found.map(Some).ok_or_else(|| no_service(cluster, text))
         }
-        Some((name, namespace, false)) => Ok(is(name, namespace)),
+        Some((name, namespace, false)) => Ok(cluster.service(namespace, name)),
         None => Ok(None),
     }
 }
@@ -198,7 +185,7 @@ fn dns_name(text: &str) -> Option<(&str, &str, bool)> {
 
 fn no_service(cluster: &Cluster, text: &str) -> EndError {
     let all = cluster.services().iter().map(ToString::to_string);
-    EndError::NoSuchService { text: text.to_owned(), there: super::listed(all.collect()) }
+    EndError::NoSuchService { text: text.to_owned(), there: listed(all.collect()) }
 }
 
 /// Whether a pod declares the port.
@@ -248,7 +235,7 @@ fn through<'a>(
                 service: service.to_string(),
                 port: port.to_string(),
                 protocol,
-                there: super::listed(all.collect()),
+                there: listed(all.collect()),
             });
         }
     };
@@ -299,8 +286,7 @@ fn through<'a>(
 /// The Service of the cluster that a DNS name is of.
 fn service_of<'a>(cluster: &'a Cluster, name: &str) -> Option<&'a Service> {
     let (name, namespace, true) = dns_name(name)? else { return None };
-    let mut services = cluster.services().iter();
-    services.find(|service| service.name == name && service.namespace == namespace)
+    cluster.service(namespace, name)
 }
 
 /// The port by its number, or by the name that the destination gives it.
@@ -321,7 +307,7 @@ fn number(destination: End<'_>, port: &PortName, protocol: Protocol) -> Result<u
             pod: pod.to_string(),
             port: name.clone(),
             protocol,
-            there: super::listed(names.collect()),
+            there: listed(names.collect()),
         }
     })
 }

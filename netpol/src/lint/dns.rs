@@ -201,7 +201,7 @@ impl Context<'_> {
         if !pod.host_network {
             return self.names(rule, pod);
         }
-        self.names(rule, &Pod { host_network: false, ..pod.clone() })
+        self.names(rule, &pod.on_its_own_network())
     }
 
     /// Whether it lets a pod ask a pod of the DNS at its own port.

@@ -40,14 +40,6 @@ impl Reached {
     }
 }
 
-/// ` with LABELS`, or nothing for a selector of everything.
-pub(super) fn with(selector: &Selector) -> String {
-    match selector.requirements() {
-        [] => String::new(),
-        _ => format!(" with {selector}"),
-    }
-}
-
 impl Lint<'_> {
     pub(super) fn selection(&mut self, selected: &[&Pod]) {
         const PATH: &str = "spec.podSelector";
@@ -56,7 +48,7 @@ impl Lint<'_> {
             let made = self.context.operators.may_make(pods, Some(namespace));
             if let Some(made) = made {
                 let message =
-                    format!("no manifest has pods{} in namespace {namespace}; {made}", with(pods));
+                    format!("no manifest has pods{} in namespace {namespace}; {made}", pods.with());
                 self.say(Level::Note, PATH, message);
             } else {
                 let message = if pods.requirements().is_empty() {
@@ -103,11 +95,11 @@ impl Lint<'_> {
                 _ => format!("a namespace with {selector}"),
             },
         };
-        let with = with(pods);
+        let with = pods.with();
         // Rule 19: were they not on their nodes' network, it would name them.
         let mut on_nodes = cluster.pods().iter().filter(|pod| pod.host_network);
         let on_node = on_nodes.find(|pod| {
-            let pod = Pod { host_network: false, ..(*pod).clone() };
+            let pod = pod.on_its_own_network();
             peer.matches(cluster, own, End::Pod(&pod))
         });
         let home = matches!(namespaces, Namespaces::OfThePolicy).then_some(own.as_str());

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use super::selection::with;
 use super::{Context, Level, Lint, Remark};
 use crate::isolation::End;
 use crate::pod::Pod;
@@ -80,7 +79,7 @@ impl Context<'_> {
         let (level, message) = match self.operators.may_make(&labels, Some(namespace)) {
             Some(made) => (
                 Level::Note,
-                format!("no manifest has pods{} in namespace {namespace}; {made}", with(&labels)),
+                format!("no manifest has pods{} in namespace {namespace}; {made}", labels.with()),
             ),
             None => (
                 Level::Warning,

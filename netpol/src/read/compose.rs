@@ -42,7 +42,7 @@ pub(super) type IsUnread = dyn Fn(&Map<String, Value>) -> bool;
 /// errors.
 pub(super) fn compose(text: &str, is_unread: &IsUnread) -> Result<Composed, ParseError> {
     let mut composer = Composer::new(text, None);
-    composer.run(text, is_unread)?;
+    composer.run(is_unread)?;
     let value = composer.result.take().unwrap_or_default();
     Ok(if composer.is_unread { Composed::Head(value) } else { Composed::Whole(value) })
 }
@@ -51,11 +51,12 @@ pub(super) fn compose(text: &str, is_unread: &IsUnread) -> Result<Composed, Pars
 pub(super) fn lines(text: &str) -> Lines {
     let mut composer = Composer::new(text, Some(Lines::new()));
     // What is wrong with it was told when it was read.
-    let _ = composer.run(text, &|_| false);
+    let _ = composer.run(&|_| false);
     composer.lines.unwrap_or_default()
 }
 
-struct Composer {
+struct Composer<'t> {
+    text: &'t str,
     stack: Vec<Frame>,
     /// What each anchor stands for, once that is whole, and of how many nodes that is.
     anchors: HashMap<String, Option<(Value, usize)>>,
@@ -104,9 +105,10 @@ struct Node {
     key: Result<Key, &'static str>,
 }
 
-impl Composer {
-    fn new(text: &str, lines: Option<Lines>) -> Self {
+impl<'t> Composer<'t> {
+    fn new(text: &'t str, lines: Option<Lines>) -> Self {
         Self {
+            text,
             stack: Vec::new(),
             anchors: HashMap::new(),
             nodes: 0,
@@ -119,14 +121,14 @@ impl Composer {
         }
     }
 
-    fn run(&mut self, text: &str, is_unread: &IsUnread) -> Result<(), ParseError> {
+    fn run(&mut self, is_unread: &IsUnread) -> Result<(), ParseError> {
         let mut depth = 0_usize;
-        let mut events = Events::of(text);
+        let mut events = Events::of(self.text);
         while let Some(event) = events.next() {
-            let (event, line) = event.map_err(|error| syntax(text, error))?;
+            let (event, line) = event.map_err(|error| syntax(self.text, error))?;
             match event {
                 Event::DocumentStart if self.result.is_some() => {
-                    return Err(ParseError::at(line, template_or(text, NO_FURTHER)));
+                    return Err(ParseError::at(line, template_or(self.text, NO_FURTHER)));
                 }
                 Event::SequenceStart { .. } | Event::MappingStart { .. } => {
                     depth += 1;
@@ -140,7 +142,7 @@ impl Composer {
             if self.is_unread {
                 continue;
             }
-            self.event(text, event, line)?;
+            self.event(event, line)?;
             if self.lines.is_none()
                 && let Some(head) = self.head()
                 && is_unread(head)
@@ -165,7 +167,7 @@ impl Composer {
         }
     }
 
-    fn event(&mut self, text: &str, event: Event, line: u64) -> Result<(), ParseError> {
+    fn event(&mut self, event: Event, line: u64) -> Result<(), ParseError> {
         match event {
             Event::Scalar { anchor, tag, value: word, is_plain } => {
                 let tag = tag.as_deref();
@@ -175,13 +177,13 @@ impl Composer {
                 let key = if is_merge { Ok(Key::Merge) } else { scalar.to_key().map(Key::Field) };
                 self.count(1, line)?;
                 if self.is_key_next() && anchor.is_none() {
-                    return self.store(text, Node { value: Value::Null, line, key });
+                    return self.store(Node { value: Value::Null, line, key });
                 }
                 let value = scalar.into_value().map_err(|said| ParseError::at(line, said))?;
                 if let Some(anchor) = anchor {
                     self.anchors.insert(anchor, Some((value.clone(), 1)));
                 }
-                self.put(text, Node { value, line, key })
+                self.put(Node { value, line, key })
             }
             Event::Alias(anchor) => {
                 let (value, nodes) = match self.anchors.get(&anchor) {
@@ -191,8 +193,10 @@ impl Composer {
                         return Err(ParseError::at(line, said));
                     }
                     None => {
-                        let said =
-                            template_or(text, &format!("unknown anchor '{anchor}' referenced"));
+                        let said = template_or(
+                            self.text,
+                            &format!("unknown anchor '{anchor}' referenced"),
+                        );
                         return Err(ParseError::at(line, said));
                     }
                 };
@@ -202,16 +206,16 @@ impl Composer {
                 }
                 let value = value.clone();
                 self.nodes += nodes;
-                self.put(text, Node { value, line, key })
+                self.put(Node { value, line, key })
             }
             Event::SequenceStart { anchor } => {
-                self.open(text, Content::Sequence(Vec::new()), anchor, line)
+                self.open(Content::Sequence(Vec::new()), anchor, line)
             }
             Event::MappingStart { anchor } => {
                 let mapping = Content::Mapping { object: Map::new(), key: None, own: None };
-                self.open(text, mapping, anchor, line)
+                self.open(mapping, anchor, line)
             }
-            Event::SequenceEnd | Event::MappingEnd => self.close(text, line),
+            Event::SequenceEnd | Event::MappingEnd => self.close(line),
             Event::DocumentStart | Event::DocumentEnd => Ok(()),
         }
     }
@@ -223,13 +227,12 @@ impl Composer {
 
     fn open(
         &mut self,
-        text: &str,
         content: Content,
         anchor: Option<String>,
         line: u64,
     ) -> Result<(), ParseError> {
         if self.is_key_next() {
-            return Err(ParseError::at(line, template_or(text, "a collection is no key")));
+            return Err(ParseError::at(line, template_or(self.text, "a collection is no key")));
         }
         let path = self.enter(line);
         if let Some(anchor) = &anchor {
@@ -239,7 +242,7 @@ impl Composer {
         self.count(1, line)
     }
 
-    fn close(&mut self, text: &str, line: u64) -> Result<(), ParseError> {
+    fn close(&mut self, line: u64) -> Result<(), ParseError> {
         let Some(frame) = self.stack.pop() else { return Ok(()) };
         let value = match frame.content {
             Content::Sequence(elements) => Value::Array(elements),
@@ -249,7 +252,7 @@ impl Composer {
             self.anchors.insert(anchor, Some((value.clone(), self.nodes - frame.nodes_before)));
         }
         self.path.truncate(frame.path);
-        self.store(text, Node { value, line, key: Err("a collection") })
+        self.store(Node { value, line, key: Err("a collection") })
     }
 
     /// Whether what comes next is a key.
@@ -258,12 +261,12 @@ impl Composer {
     }
 
     /// A node that is whole at once.
-    fn put(&mut self, text: &str, node: Node) -> Result<(), ParseError> {
+    fn put(&mut self, node: Node) -> Result<(), ParseError> {
         if !self.is_key_next() {
             let path = self.enter(node.line);
             self.path.truncate(path);
         }
-        self.store(text, node)
+        self.store(node)
     }
 
     /// Notes the line of the element that begins, and goes to its path; returns how long that was before.
@@ -292,18 +295,14 @@ impl Composer {
     }
 
     /// Adds a node to what it is in.
-    fn store(
-        &mut self,
-        text: &str,
-        Node { value, line, key: as_key }: Node,
-    ) -> Result<(), ParseError> {
+    fn store(&mut self, Node { value, line, key: as_key }: Node) -> Result<(), ParseError> {
         match self.stack.last_mut().map(|frame| &mut frame.content) {
             None => self.result = Some(value),
             Some(Content::Sequence(elements)) => elements.push(value),
             Some(Content::Mapping { object, key, own }) => match key.take() {
                 None => {
                     let found = as_key.map_err(|what| {
-                        ParseError::at(line, template_or(text, &format!("{what} is no key")))
+                        ParseError::at(line, template_or(self.text, &format!("{what} is no key")))
                     })?;
                     if let Key::Field(field) = &found {
                         let is_there = match own {

@@ -84,9 +84,7 @@ impl Document {
     #[must_use]
     pub fn line(&self, path: &str) -> Option<u64> {
         let lines = self.source.lines.get_or_init(|| lines(&self.source.text));
-        let dot =
-            if self.path.is_empty() || path.is_empty() || path.starts_with('[') { "" } else { "." };
-        let whole = format!("{}{dot}{path}", self.path);
+        let whole = self.whole(path);
         let mut path = whole.as_str();
         loop {
             if let Some(line) = lines.get(path) {
@@ -102,10 +100,14 @@ impl Document {
     /// The part at `path` as a document of its own.
     #[must_use]
     pub fn part(&self, path: &str, value: Value) -> Self {
-        let dot =
-            if self.path.is_empty() || path.is_empty() || path.starts_with('[') { "" } else { "." };
-        let path = format!("{}{dot}{path}", self.path);
-        Self { value, is_unread: false, source: Arc::clone(&self.source), path }
+        let (source, path) = (Arc::clone(&self.source), self.whole(path));
+        Self { value, is_unread: false, source, path }
+    }
+
+    /// A path in this part as one in the whole document.
+    fn whole(&self, path: &str) -> String {
+        let is_joined = self.path.is_empty() || path.is_empty() || path.starts_with('[');
+        format!("{}{}{path}", self.path, if is_joined { "" } else { "." })
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::DEFINITION;
 use crate::cluster::ForeignPolicy;
+use crate::spelling::likest;
 
 /// What the head of an object says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,10 +119,7 @@ fn like(kind: &str) -> Option<&'static str> {
             .into_iter()
             .fold(0.0, f64::max)
     };
-    let known = KINDS.iter().flat_map(|(_, kinds)| kinds.iter().copied());
-    let scored = known.map(|known| (likeness(known), known));
-    let (score, known) = scored.max_by(|one, other| one.0.total_cmp(&other.0))?;
-    (score >= LIKE).then_some(known)
+    likest(KINDS.iter().flat_map(|(_, kinds)| kinds.iter().copied()), LIKE, likeness)
 }
 
 /// The API group of an `apiVersion`.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 pub use super::tracked::UnknownField;
 use super::tracked::{Node, Seen};
+use crate::spelling::likest;
 
 /// From which likeness on a field is taken for another one misspelt (1 is the same).
 const LIKE: f64 = 0.5;
@@ -60,10 +61,8 @@ impl UnknownField {
     #[must_use]
     pub fn suggestion(&self) -> Option<&'static str> {
         let name = self.path.rsplit('.').next().unwrap_or_default();
-        let likeness = |known: &&str| strsim::normalized_damerau_levenshtein(name, known);
-        let scored = self.known.iter().map(|known| (likeness(known), *known));
-        let (score, known) = scored.max_by(|one, other| one.0.total_cmp(&other.0))?;
-        (score >= LIKE).then_some(known)
+        let likeness = |known: &str| strsim::normalized_damerau_levenshtein(name, known);
+        likest(self.known.iter().copied(), LIKE, likeness)
     }
 }
 
