@@ -4,13 +4,15 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::process::{descendants, environment};
-use crate::{As, Output, command, home, program, run, wait_for};
+use crate::{As, Output, PATIENCE, command, home, program, run_within, wait_for};
 
 /// A lab of a test's own, which ends with it.
 pub struct Lab {
@@ -46,14 +48,20 @@ impl Lab {
             .stdout(Stdio::piped())
             .spawn()
             .expect("hello-lab can be started");
-        let mut lines = BufReader::new(keeper.stdout.take().expect("piped")).lines();
-        let export = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| Some(line.trim().strip_prefix("export KUBECONFIG=")?.to_owned()))
-            .expect("it says where its kubeconfig is");
-        // Kept open: a closed pipe must not be what ends the lab.
-        std::thread::spawn(move || lines.for_each(drop));
+        let stdout = BufReader::new(keeper.stdout.take().expect("piped"));
+        let (said, hear) = mpsc::channel();
+        // Read to its end: a closed pipe must not be what ends the lab.
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if let Some(path) = line.trim().strip_prefix("export KUBECONFIG=") {
+                    let _ = said.send(path.to_owned());
+                }
+            }
+        });
+        let export = hear.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+            let _ = keeper.kill();
+            panic!("the lab has not said where its kubeconfig is: {error}")
+        });
         Self { keeper, kubeconfig: export.into(), home, user }
     }
 
@@ -83,7 +91,7 @@ impl Lab {
     /// Runs kubectl with the arguments in `line`, which have no spaces.
     #[must_use]
     pub fn try_kubectl(&self, line: &str, input: &str) -> Output {
-        run(self.command("kubectl").args(line.split_whitespace()), input)
+        run_within(PATIENCE * 3, self.command("kubectl").args(line.split_whitespace()), input)
     }
 
     /// Runs kubectl, which must succeed.
@@ -165,15 +173,25 @@ impl Lab {
     ///
     /// When it still lives.
     pub fn reap(mut self) {
-        let _ = self.keeper.wait().expect("a child");
+        let keeper = &mut self.keeper;
+        let _ = wait_for("the keeper's end", || keeper.try_wait().expect("a child"));
     }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if matches!(self.keeper.try_wait(), Ok(None)) {
-            let _ = kill(self.keeper(), Signal::SIGTERM);
-            let _ = self.keeper.wait();
+        let mut asked: Option<Instant> = None;
+        while matches!(self.keeper.try_wait(), Ok(None)) {
+            // Asked first, so that it puts away what it has made; but a lab that hangs ends with its
+            // test.
+            match asked {
+                None => {
+                    let _ = kill(self.keeper(), Signal::SIGTERM);
+                    asked = Some(Instant::now());
+                }
+                Some(asked) if asked.elapsed() > PATIENCE => drop(self.keeper.kill()),
+                Some(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
         }
     }
 }

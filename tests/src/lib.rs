@@ -13,9 +13,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use nix::unistd::{User, geteuid};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User, geteuid};
 
 pub use lab::Lab;
 pub use process::{descendants, is_alive, processes, status_field};
@@ -156,9 +158,14 @@ impl Output {
 ///
 /// # Panics
 ///
-/// When it cannot be started.
+/// When it cannot be started, or does not end within ten minutes, which building images may take.
 #[must_use]
 pub fn run(command: &mut Command, input: &str) -> Output {
+    run_within(PATIENCE * 10, command, input)
+}
+
+/// [`run`], with a limit of its own: what never ends fails its test by name, and not the whole run.
+pub(crate) fn run_within(limit: Duration, command: &mut Command, input: &str) -> Output {
     let mut child = command
         .current_dir(repository())
         .stdin(Stdio::piped())
@@ -170,9 +177,26 @@ pub fn run(command: &mut Command, input: &str) -> Output {
     let input = input.to_owned();
     // A program that does not read its input is none of this one's business.
     std::thread::spawn(move || std::io::Write::write_all(&mut stdin, input.as_bytes()));
+    let pid = i32::try_from(child.id()).expect("a process number");
+    let (ended, end) = mpsc::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        let late = end.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout);
+        if late {
+            // What it started may hold its pipes open.
+            for pid in descendants(pid).into_iter().chain([pid]) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+        late
+    });
     let output = child.wait_with_output().expect("it was started");
+    drop(ended);
+    let late = watch.join().expect("it only waits");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Output { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+    let output =
+        Output { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) };
+    assert!(!late, "{command:?} had not ended after {limit:?}, and was killed: {output:?}");
+    output
 }
 
 /// Asks again and again, for as long as [`PATIENCE`] lasts, until there is an answer.

@@ -1,17 +1,14 @@
 //! Gives each namespace what every namespace has, and empties those that are being deleted.
 
-use std::sync::Arc;
-
 use serde_json::json;
 
-use super::garbage;
 use crate::objects::names::ROOT_CA;
-use crate::objects::{Key, Kind, Object, Store, deletion};
+use crate::objects::{Key, Kind, Store, deletion};
 
 pub(super) fn step(store: &Store) {
     for namespace in store.list(Kind::Namespace, None).0 {
         if namespace.is_terminating() {
-            empty(store, &namespace);
+            deletion::empty(store, &namespace);
         } else {
             furnish(store, namespace.name());
         }
@@ -38,17 +35,5 @@ fn furnish(store: &Store, namespace: &str) {
             map["data"] = data.clone();
             let _ = store.create(Kind::ConfigMap, map);
         }
-    }
-}
-
-fn empty(store: &Store, namespace: &Arc<Object>) {
-    let kinds = || Kind::ALL.into_iter().filter(|kind| kind.resource().namespaced);
-    let objects = |kind| store.list(kind, Some(namespace.name())).0;
-    for object in kinds().flat_map(objects).filter(|object| !object.is_terminating()) {
-        garbage::delete(store, &object);
-    }
-    // A pod has to end first, and what has finalizers waits for them.
-    if kinds().all(|kind| objects(kind).is_empty()) {
-        deletion::ended(store, &namespace.key(), namespace.uid());
     }
 }

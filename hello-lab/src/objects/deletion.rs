@@ -92,9 +92,13 @@ pub fn delete(
         if !deletion.means(value) {
             return Err(StoreError::Conflict(key.clone()));
         }
-        let waits =
-            key.kind == Kind::Namespace || key.kind == Kind::Pod && grace(deletion, value) > 0;
-        if waits || !deletion.finalizers(value).is_empty() {
+        // The DNS's pod comes back, and a namespace of the cluster's own does. `kubectl delete` asks for what
+        // it has deleted by name, twice, and would wait for ever for the end of one that came in its place
+        // between the two. So what need not wait is gone when the request is answered.
+        let waits = key.kind == Kind::Namespace
+            || key.kind == Kind::Pod && !is_dns_pod(key) && grace(deletion, value) > 0
+            || !is_dns_pod(key) && !deletion.finalizers(value).is_empty();
+        if waits {
             let marked = store.update(key, |object| {
                 if !deletion.means(object) {
                     return Err(StoreError::Conflict(key.clone()));
@@ -102,7 +106,11 @@ pub fn delete(
                 mark(key.kind, object, deletion);
                 Ok(())
             })?;
-            return Ok((marked, false));
+            if key.kind == Kind::Namespace {
+                empty(store, &marked);
+            }
+            let gone = store.get(key).map_or(true, |object| object.uid() != marked.uid());
+            return Ok((marked, gone));
         }
         // Another version may have a finalizer.
         if let Some(last) = store.remove_version(&object)? {
@@ -111,13 +119,29 @@ pub fn delete(
     }
 }
 
-fn grace(deletion: &Deletion, pod: &Value) -> u64 {
-    // The DNS's pod is no process, so nothing has to end: it is gone before kubectl looks, which would
-    // else take the one that comes in its place for the old one, and wait for ever.
-    let metadata = &pod["metadata"];
-    if metadata["namespace"] == DNS_POD.0 && metadata["name"] == DNS_POD.1 {
-        return 0;
+/// The DNS's pod is no process, so nothing has to end before it is gone.
+fn is_dns_pod(key: &Key) -> bool {
+    *key == Key::new(Kind::Pod, DNS_POD.0, DNS_POD.1)
+}
+
+/// Deletes all that is in a namespace which is being deleted, and then the namespace.
+pub fn empty(store: &Store, namespace: &Object) {
+    let kinds = || Kind::ALL.into_iter().filter(|kind| kind.resource().namespaced);
+    let objects = |kind| store.list(kind, Some(namespace.name())).0;
+    for object in kinds().flat_map(objects).filter(|object| !object.is_terminating()) {
+        let deletion = Deletion { uid: Some(object.uid().to_owned()), ..Deletion::default() };
+        if let Err(error) = delete(store, &object.key(), &deletion) {
+            // Somebody else deleted it.
+            tracing::debug!("{error}");
+        }
     }
+    // A pod has to end first, and what has finalizers waits for them.
+    if kinds().all(|kind| objects(kind).is_empty()) {
+        ended(store, &namespace.key(), namespace.uid());
+    }
+}
+
+fn grace(deletion: &Deletion, pod: &Value) -> u64 {
     let own = &pod["spec"]["terminationGracePeriodSeconds"];
     deletion.grace_seconds.or(own.as_u64()).unwrap_or(30)
 }
@@ -265,6 +289,35 @@ mod tests {
         assert!(store.get(&key).is_ok(), "another has");
         ended(&store, &key, pod.uid());
         assert!(store.get(&key).is_err());
+    }
+
+    #[test]
+    fn what_comes_back_and_waits_for_nothing_is_gone_when_it_has_been_deleted() {
+        let store = Store::default();
+        let (namespace, name) = DNS_POD;
+        let metadata = json!({"name": name, "namespace": namespace, "finalizers": ["a.b/x"]});
+        store.create(Kind::Pod, json!({"metadata": metadata})).unwrap();
+        let map = json!({"metadata": {"name": "kube-root-ca.crt", "namespace": "kube-node-lease"}});
+        store.create(Kind::ConfigMap, map).unwrap();
+        let lease = json!({"metadata": {"name": "kube-node-lease"}});
+        store.create(Kind::Namespace, lease).unwrap();
+        for key in
+            [Key::new(Kind::Pod, namespace, name), Key::new(Kind::Namespace, "", "kube-node-lease")]
+        {
+            let (_, gone) = delete(&store, &key, &Deletion::default()).unwrap();
+            assert!(gone && store.get(&key).is_err(), "{key:?}");
+        }
+        assert!(store.list(Kind::ConfigMap, None).0.is_empty());
+    }
+
+    #[test]
+    fn a_namespace_with_a_pod_waits_for_its_end() {
+        let (store, pod) = store_with(Kind::Pod, &[]);
+        store.create(Kind::Namespace, json!({"metadata": {"name": "n"}})).unwrap();
+        let key = Key::new(Kind::Namespace, "", "n");
+        let (namespace, gone) = delete(&store, &key, &Deletion::default()).unwrap();
+        assert!(!gone && namespace.value()["status"]["phase"] == "Terminating");
+        assert!(store.get(&pod).unwrap().is_terminating() && store.get(&key).is_ok());
     }
 
     #[test]
