@@ -11,7 +11,6 @@
 mod tests;
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -26,10 +25,6 @@ use crate::objects::{Key, Kind, Object, Store};
 /// Kinds of which a cluster has objects of its own. Those of each namespace, and EndpointSlices, are the
 /// controllers'.
 const KINDS: [Kind; 5] = [Kind::Namespace, Kind::Node, Kind::ConfigMap, Kind::Service, Kind::Pod];
-
-/// How long a namespace is missing before it comes back: `kubectl delete` asks for it by name a few times,
-/// milliseconds apart, and would wait for ever for the end of one that came back between two of them.
-const GAP: Duration = Duration::from_millis(400);
 
 /// Keeps the cluster's own objects.
 pub struct Bootstrap {
@@ -93,16 +88,8 @@ impl Bootstrap {
         let mut version = 0;
         loop {
             version = self.store.changed(version, &KINDS).await;
-            if self.lacks_namespace() {
-                tokio::time::sleep(GAP).await;
-            }
             self.step();
         }
-    }
-
-    fn lacks_namespace(&self) -> bool {
-        let mut namespaces = self.objects.iter().filter(|own| own.key.kind == Kind::Namespace);
-        namespaces.any(|own| self.store.get(&own.key).is_err())
     }
 
     /// Adds what is missing, and puts right what was changed.
