@@ -23,6 +23,7 @@ mod options;
 mod pages;
 mod patch;
 mod path;
+mod protobuf;
 mod read;
 mod scale;
 mod selectors;
@@ -47,7 +48,7 @@ use futures_util::FutureExt;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tracing::Instrument;
 
-use self::answer::json_response;
+use self::answer::{encoded, json_response};
 use self::call::{Api, Call};
 use self::error::ApiError;
 use self::path::Target;
@@ -62,6 +63,7 @@ pub fn router(api: Api) -> Router {
 
 async fn handle(State(api): State<Api>, request: Request) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let encoding = form::encoding(request.headers());
     let span = tracing::info_span!("request", %method, path);
     async {
         let result = caught(answer(&api, request)).await;
@@ -69,6 +71,7 @@ async fn handle(State(api): State<Api>, request: Request) -> Response {
             tracing::debug!("refused: {error}");
         }
         let response = result.unwrap_or_else(IntoResponse::into_response);
+        let response = encoded(response, encoding).await;
         tracing::debug!(status = response.status().as_u16(), "answered");
         response
     }

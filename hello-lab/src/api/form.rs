@@ -6,6 +6,7 @@ use axum::http::header::ACCEPT;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::protobuf;
 use super::table::{self, Rows, metadata_of};
 use crate::objects::{Kind, Object};
 
@@ -20,25 +21,52 @@ pub(super) enum Form {
     Table(Rows),
 }
 
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// As JSON, wherever the client reads it.
+    Json,
+    /// As protobuf.
+    Protobuf,
+}
+
 /// The first form of `Accept` that there is.
 pub(super) fn of(headers: &HeaderMap, include: &str) -> Result<Form, ApiError> {
-    let mut some = false;
-    for value in headers.get_all(ACCEPT) {
-        for range in
-            value.to_str().unwrap_or_default().split(',').filter(|one| !one.trim().is_empty())
-        {
-            some = true;
-            if let Some(form) = one(range, include)? {
-                return Ok(form);
+    Ok(of_and_in(headers, include)?.0)
+}
+
+/// How the answer to a request with these headers is written.
+pub(super) fn encoding(headers: &HeaderMap) -> Encoding {
+    of_and_in(headers, "").map_or(Encoding::Json, |(_, encoding)| encoding)
+}
+
+fn of_and_in(headers: &HeaderMap, include: &str) -> Result<(Form, Encoding), ApiError> {
+    let ranges = || {
+        let values = headers.get_all(ACCEPT).iter();
+        let ranges = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));
+        ranges.filter(|range| !range.trim().is_empty())
+    };
+    for encoding in [Encoding::Json, Encoding::Protobuf] {
+        for range in ranges() {
+            if let Some(form) = one(range, encoding, include)? {
+                return Ok((form, encoding));
             }
         }
     }
-    if some { Err(ApiError::NotAcceptable) } else { Ok(Form::Whole) }
+    if ranges().next().is_some() {
+        return Err(ApiError::NotAcceptable);
+    }
+    Ok((Form::Whole, Encoding::Json))
 }
 
-fn one(range: &str, include: &str) -> Result<Option<Form>, ApiError> {
+fn one(range: &str, encoding: Encoding, include: &str) -> Result<Option<Form>, ApiError> {
     let mut parts = range.split(';').map(str::trim);
-    if !matches!(parts.next(), Some("application/json" | "application/*" | "*/*")) {
+    let media_type = parts.next().unwrap_or_default();
+    let is_read = match encoding {
+        Encoding::Json => matches!(media_type, "application/json" | "application/*" | "*/*"),
+        Encoding::Protobuf => media_type == protobuf::MEDIA_TYPE,
+    };
+    if !is_read {
         return Ok(None);
     }
     let (mut name, mut version, mut group) = ("", "", "");
@@ -54,7 +82,8 @@ fn one(range: &str, include: &str) -> Result<Option<Form>, ApiError> {
         "" => return Ok(Some(Form::Whole)),
         _ if (version, group) != ("v1", "meta.k8s.io") => return Ok(None),
         "PartialObjectMetadata" | "PartialObjectMetadataList" => Form::Metadata,
-        "Table" => Form::Table(match include {
+        // Tables have no protobuf (`TableOptions` of k8s.io/apiserver).
+        "Table" if encoding == Encoding::Json => Form::Table(match include {
             "None" => Rows::None,
             "" | "Metadata" => Rows::Metadata,
             "Object" => Rows::Object,
@@ -105,6 +134,25 @@ impl Form {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_is_written_wherever_it_is_read() {
+        let protobuf = "application/vnd.kubernetes.protobuf";
+        for (accept, expected) in [
+            (protobuf.to_owned(), Encoding::Protobuf),
+            (format!("{protobuf};stream=watch"), Encoding::Protobuf),
+            (format!("{protobuf};as=PartialObjectMetadata;v=v1;g=meta.k8s.io"), Encoding::Protobuf),
+            (format!("{protobuf},application/json"), Encoding::Json),
+            (format!("{protobuf}, */*"), Encoding::Json),
+            (String::new(), Encoding::Json),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]);
+            assert_eq!(encoding(&headers), expected, "{accept}");
+        }
+        let table = format!("{protobuf};as=Table;v=v1;g=meta.k8s.io");
+        let headers = HeaderMap::from_iter([(ACCEPT, table.parse().unwrap())]);
+        assert!(of(&headers, "").is_err());
+    }
 
     #[test]
     fn the_first_form_that_there_is_is_taken() {

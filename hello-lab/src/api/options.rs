@@ -75,7 +75,7 @@ pub(super) struct DeleteOptions {
 impl DeleteOptions {
     /// From the body, or else from the query; the API server takes one of them alone.
     pub(super) fn read(call: &Call, bytes: &[u8]) -> Result<Self, ApiError> {
-        let options = if bytes.is_empty() { from_query(call)? } else { body::json(bytes)?.value };
+        let options = if bytes.is_empty() { from_query(call)? } else { body::any(bytes)?.value };
         if !options.is_object() {
             return Err(ApiError::Internal(
                 "couldn't get version/kind; the body is no DeleteOptions".to_owned(),

@@ -15,8 +15,9 @@ use tokio::time::Instant;
 use super::answer::json_response;
 use super::call::{Api, Call};
 use super::error::ApiError;
-use super::form::Form;
+use super::form::{self, Encoding, Form};
 use super::pages::{self, Page, Token};
+use super::protobuf::{self, ProtobufError};
 use super::selectors::Selection;
 use crate::objects::{Change, Event, Kind, Object, Store};
 
@@ -109,11 +110,24 @@ pub(super) fn watch(api: &Api, call: &Call) -> Result<Response, ApiError> {
         pages::refuse_future(&api.store, watch.version)?;
         // The stream tells of a version that is gone.
     }
-    let lines = stream::unfold(watch, |mut watch| async move {
-        let line = watch.next().await?;
-        Some((Ok::<_, std::convert::Infallible>(format!("{line}\n")), watch))
+    let encoding = form::encoding(&call.headers);
+    let events = stream::unfold(watch, move |mut watch| async move {
+        let event = watch.next().await?;
+        Some((written(encoding, &event), watch))
     });
-    Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response())
+    let content_type = match encoding {
+        Encoding::Json => "application/json".to_owned(),
+        Encoding::Protobuf => format!("{};stream=watch", protobuf::MEDIA_TYPE),
+    };
+    Ok(([(CONTENT_TYPE, content_type)], Body::from_stream(events)).into_response())
+}
+
+/// An event as a watch sends it. One that cannot be written ends the watch, and the client begins again.
+fn written(encoding: Encoding, event: &Value) -> Result<Vec<u8>, ProtobufError> {
+    match encoding {
+        Encoding::Json => Ok(format!("{event}\n").into_bytes()),
+        Encoding::Protobuf => protobuf::write_event(event),
+    }
 }
 
 impl Watch {
