@@ -7,6 +7,7 @@
 )]
 
 mod answer;
+mod attach;
 mod body;
 pub mod call;
 mod create;
@@ -23,11 +24,14 @@ mod options;
 mod pages;
 mod patch;
 mod path;
+mod port_forward;
 mod protobuf;
 mod read;
+mod remote_command;
 mod scale;
 mod selectors;
 pub mod serve;
+mod spdy;
 mod strategic;
 mod table;
 mod update;
@@ -112,12 +116,16 @@ async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
     let Query(parameters) =
         Query::try_from_uri(&parts.uri).map_err(|error| ApiError::BadRequest(error.to_string()))?;
     if let Target { kind: Kind::Pod, name: Some(name), subresource: Some(part), .. } = &target
-        && part == "exec"
+        && let part @ ("attach" | "exec" | "portforward") = part.as_str()
     {
         if !matches!(parts.method, Method::GET | Method::POST) {
             return Err(ApiError::MethodNotAllowed);
         }
-        return exec::start(api, parts, &target, name).await;
+        return match part {
+            "attach" => attach::start(api, parts, &target, name).await,
+            "exec" => exec::start(api, parts, &target, name).await,
+            _ => port_forward::start(api, parts, &target, name).await,
+        };
     }
     let call = Call { target, parameters, headers: parts.headers };
     let body = read_body(body).await?;
@@ -178,8 +186,6 @@ fn authenticate(headers: &HeaderMap, token: &str) -> Result<(), ApiError> {
 /// What people will try and the lab has not, by the end of the path.
 fn not_in_the_lab(path: &str) -> Option<&'static str> {
     match path.rsplit('/').next()? {
-        "attach" => Some("kubectl attach"),
-        "portforward" => Some("kubectl port-forward"),
         "proxy" => Some("kubectl proxy to pods, Services and nodes"),
         "ephemeralcontainers" => Some("kubectl debug"),
         "eviction" => Some("eviction"),

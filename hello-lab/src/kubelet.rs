@@ -14,7 +14,9 @@ pub mod sandbox;
 
 pub mod sandbox_pool;
 
-mod terminal;
+pub mod terminal;
+
+pub mod attach;
 
 pub mod exec;
 

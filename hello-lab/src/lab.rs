@@ -16,6 +16,7 @@ use crate::api::serve::Listener;
 use crate::args::Stage;
 use crate::bootstrap::Bootstrap;
 use crate::kubelet;
+use crate::kubelet::attach::Attachables;
 use crate::kubelet::exec::Containers;
 use crate::kubelet::images::Images;
 use crate::kubelet::logs::Logs;
@@ -72,6 +73,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<Infalli
     let mut images = Images::of_workspace(programs);
     images.pull(&stage.settings.image, &memory.join("images"))?;
     let (logs, containers) = (Logs::default(), Containers::default());
+    let attachables = Attachables::default();
     let sandboxes = SandboxPool::new(network.clone(), enforcer.clone(), shim);
     let surroundings = Surroundings {
         store: store.clone(),
@@ -82,13 +84,14 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<Infalli
         images: Arc::new(images),
         logs: logs.clone(),
         containers: containers.clone(),
+        attachables: attachables.clone(),
         privileged: stage.privileged,
     };
     let token = random_token();
     let server = format!("https://{}", listener.address()?);
     let kubeconfig = kubeconfig(&server, listener.certificate_pem(), &token);
     folder.write("kubeconfig", &kubeconfig)?;
-    let api = Api { store: store.clone(), logs, containers, token: token.into() };
+    let api = Api { store: store.clone(), logs, containers, attachables, token: token.into() };
 
     controllers::step(&store);
     let mut loops = Loops::new(stage.settings.fail);

@@ -87,6 +87,16 @@ impl Typist {
         wait_for(text, || self.has(text).then_some(()));
     }
 
+    /// Closes the window: kubectl ends without a word to the other side.
+    ///
+    /// # Panics
+    ///
+    /// When kubectl does not end.
+    pub fn hang_up(mut self) {
+        let _ = self.child.kill();
+        let _ = wait_for("kubectl's end", || self.child.try_wait().expect("a child"));
+    }
+
     /// Waits until kubectl has ended; its exit code.
     ///
     /// # Panics

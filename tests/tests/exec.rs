@@ -227,15 +227,16 @@ fn a_command_ends_with_its_container_and_with_its_client() {
 }
 
 #[test]
-fn an_old_client_is_told_which_it_needs() {
+fn what_asks_for_no_streams_is_told_so() {
     let lab = Lab::start(As::Myself);
     lab.install_hello_app();
     let pod = lab.kubectl("get pods -l app=hello -o jsonpath={.items[0].metadata.name}");
-    // No WebSocket is asked for, as by kubectl before 1.31, which speaks SPDY.
-    let path = format!("--raw=/api/v1/namespaces/default/pods/{pod}/exec?command=true&stdout=true");
-    let mut kubectl: Command = lab.command("kubectl");
-    let said = run(kubectl.args(["get", &path]), "").failed();
-    assert!(said.contains("kubectl 1.31"), "{said}");
+    for part in ["exec?command=true&stdout=true", "attach?stdout=true", "portforward"] {
+        let path = format!("--raw=/api/v1/namespaces/default/pods/{pod}/{part}");
+        let mut kubectl: Command = lab.command("kubectl");
+        let said = run(kubectl.args(["get", &path]), "").failed();
+        assert!(said.contains("Upgrade request required"), "{part}: {said}");
+    }
     lab.end();
 }
 

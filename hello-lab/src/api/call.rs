@@ -9,6 +9,7 @@ use super::error::ApiError;
 use super::form::{self, Form};
 use super::path::Target;
 use super::selectors::Selection;
+use crate::kubelet::attach::Attachables;
 use crate::kubelet::exec::Containers;
 use crate::kubelet::logs::Logs;
 use crate::objects::{Key, Store};
@@ -22,6 +23,8 @@ pub struct Api {
     pub logs: Logs,
     /// The containers that run.
     pub containers: Containers,
+    /// Their main processes' streams.
+    pub attachables: Attachables,
     /// What a client must show: `Authorization: Bearer TOKEN`.
     pub token: Arc<str>,
 }

@@ -101,7 +101,9 @@ fn resources(group: &str) -> Value {
         for sub in resource.subresources {
             let (kind, verbs) = match *sub {
                 "scale" => ("Scale", json!(["get", "patch", "update"])),
+                "attach" => ("PodAttachOptions", json!(["create", "get"])),
                 "exec" => ("PodExecOptions", json!(["create", "get"])),
+                "portforward" => ("PodPortForwardOptions", json!(["create", "get"])),
                 _ => (resource.kind, json!(["get"])),
             };
             let mut entry = json!({

@@ -151,7 +151,7 @@ pub(super) fn container(pod: &Object, named: &str) -> Result<String, ApiError> {
     }
 }
 
-fn waiting_reason(pod: &Object, container: &str) -> String {
+pub(super) fn waiting_reason(pod: &Object, container: &str) -> String {
     let statuses = pod.value()["status"]["containerStatuses"].as_array().into_iter().flatten();
     let reason = statuses
         .filter(|status| status["name"] == container)

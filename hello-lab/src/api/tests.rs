@@ -22,6 +22,7 @@ fn api() -> Api {
     Api {
         store,
         logs: crate::kubelet::logs::Logs::default(),
+        attachables: crate::kubelet::attach::Attachables::default(),
         containers: crate::kubelet::exec::Containers::default(),
         token: TOKEN.into(),
     }

@@ -5,17 +5,18 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use hello_common::exit;
 use k8s_openapi::api::core::v1 as core;
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Group};
 use tokio::sync::watch;
 
+use super::attach::{Attachable, Output};
+use super::exec::{self, Further, TERM};
 use super::images::Image;
-use super::pod::{Running, Wanted};
+use super::pod::{Running, Surroundings, Wanted};
 use super::probe::Check;
-use super::sandbox::{PodSandbox, Process, pipe};
+use super::sandbox::{PodSandbox, Process};
 use super::status::{ContainerStatus, Ending, State};
 use crate::node::network::NODE;
 use crate::objects::events::Severity;
@@ -177,13 +178,29 @@ impl Container {
     }
 
     async fn spawn(&self, spec: &Spec) -> anyhow::Result<Process> {
-        let (stdout, out) = pipe().context("cannot make a pipe")?;
-        let (stderr, err) = pipe().context("cannot make a pipe")?;
-        let process = self.sandbox.shim.start(spec, &[out, err]).await?;
-        let logs = &self.running.surroundings.logs;
-        let log = logs.begin(self.running.pod.uid(), &self.spec.name);
+        let Further { process, stdin, stdout, stderr, terminal } =
+            exec::start(&self.sandbox, spec).await?;
+        let Surroundings { logs, attachables, .. } = &self.running.surroundings;
+        let (uid, name) = (self.running.pod.uid(), &self.spec.name);
+        let log = logs.begin(uid, name);
+        let stdin = stdin.filter(|_| self.spec.stdin == Some(true));
+        let once = self.spec.stdin_once == Some(true);
+        let streams = Attachable::new(stdin, once, terminal);
+        attachables.begin(uid, name, streams.clone());
         tokio::spawn(async move {
-            tokio::join!(log.copy(stdout), log.copy(stderr));
+            tokio::join!(
+                async {
+                    if let Some(stdout) = stdout {
+                        log.copy(stdout, &streams, Output::Stdout).await;
+                    }
+                },
+                async {
+                    if let Some(stderr) = stderr {
+                        log.copy(stderr, &streams, Output::Stderr).await;
+                    }
+                },
+            );
+            streams.end();
         });
         Ok(process)
     }
@@ -213,6 +230,9 @@ impl Container {
             ),
             ("HOSTNAME".to_owned(), self.running.hostname()),
         ];
+        if self.spec.tty == Some(true) {
+            env.push((TERM.0.to_owned(), TERM.1.to_owned()));
+        }
         for variable in self.spec.env.iter().flatten() {
             let source = variable.value_from.as_ref().and_then(|source| source.field_ref.as_ref());
             let value = match source {
@@ -227,7 +247,11 @@ impl Container {
             args: command.chain(self.spec.args.iter().flatten()).cloned().collect(),
             env,
             user,
-            streams: Streams::Output,
+            streams: match (self.spec.tty, self.spec.stdin) {
+                (Some(true), _) => Streams::Terminal,
+                (_, Some(true)) => Streams::All,
+                _ => Streams::Output,
+            },
             working_dir: self.spec.working_dir.as_ref().map(Into::into),
         }
     }

@@ -1,10 +1,12 @@
 //! Further processes in a container that runs: what `kubectl exec` starts.
 
 use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::watch;
 
@@ -55,9 +57,6 @@ pub enum ExecError {
     /// It cannot be started.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The system refuses.
-    #[error("cannot make the process's streams")]
-    Streams(#[from] std::io::Error),
 }
 
 impl Containers {
@@ -65,6 +64,13 @@ impl Containers {
     #[must_use]
     pub fn get(&self, pod: &str, name: &str) -> Option<Container> {
         self.lock().get(&(pod.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// Any container of the pod with this UID that runs: its network is that of all.
+    #[must_use]
+    pub fn any(&self, pod: &str) -> Option<Container> {
+        let containers = self.lock();
+        containers.iter().find(|((uid, _), _)| uid == pod).map(|(_, container)| container.clone())
     }
 
     /// Adds one until what is returned is dropped.
@@ -92,6 +98,38 @@ impl Drop for Entered {
     }
 }
 
+/// Starts a process of a pod, with the streams that it is to have.
+pub(super) async fn start(sandbox: &PodSandbox, spec: &Spec) -> Result<Further, StartError> {
+    match spec.streams {
+        Streams::Output | Streams::All => {
+            let (stdout, out) = pipe().map_err(StartError::Streams)?;
+            let (stderr, err) = pipe().map_err(StartError::Streams)?;
+            let mut ends = vec![out, err];
+            let mut stdin = None;
+            if spec.streams == Streams::All {
+                let (input, pipe) = std::io::pipe().map_err(StartError::Streams)?;
+                ends.push(input.into());
+                let writer = Sender::from_owned_fd(pipe.into()).map_err(StartError::Streams)?;
+                stdin = Some(Box::new(writer) as _);
+            }
+            let process = sandbox.shim.start(spec, &ends).await?;
+            let (stdout, stderr) = (Some(Box::new(stdout) as _), Some(Box::new(stderr) as _));
+            Ok(Further { process, stdin, stdout, stderr, terminal: None })
+        }
+        Streams::Terminal => {
+            let mut process = sandbox.shim.start(spec, &[]).await?;
+            let terminal = Terminal::new(process.terminal().await?).map_err(StartError::Streams)?;
+            let stdin = Box::new(terminal.writer().map_err(StartError::Streams)?) as _;
+            let stdout = Box::new(terminal.reader().map_err(StartError::Streams)?) as _;
+            let (stdin, stdout) = (Some(stdin), Some(stdout));
+            Ok(Further { process, stdin, stdout, stderr: None, terminal: Some(terminal) })
+        }
+    }
+}
+
+/// What containerd says of every terminal.
+pub(super) const TERM: (&str, &str) = ("TERM", "xterm");
+
 impl Container {
     /// Starts `command` with the container's network, files, user and environment.
     pub async fn start(&self, command: &[String], streams: Streams) -> Result<Further, ExecError> {
@@ -100,38 +138,21 @@ impl Container {
             self.find(program).ok_or(ExecError::NoSuchProgram(program.to_owned()))?;
         let mut spec =
             Spec { program, is_images, args: args.to_vec(), streams, ..self.spec.clone() };
-        match streams {
-            Streams::Output | Streams::All => {
-                let (stdout, out) = pipe()?;
-                let (stderr, err) = pipe()?;
-                let mut ends = vec![out, err];
-                let mut writer = None;
-                if streams == Streams::All {
-                    let (input, pipe) = std::io::pipe()?;
-                    ends.push(input.into());
-                    writer = Some(Sender::from_owned_fd(pipe.into())?);
-                }
-                Ok(Further {
-                    process: self.sandbox.shim.start(&spec, &ends).await?,
-                    stdin: writer.map(|pipe| Box::new(pipe) as _),
-                    stdout: Some(Box::new(stdout)),
-                    stderr: Some(Box::new(stderr)),
-                    terminal: None,
-                })
-            }
-            Streams::Terminal => {
-                spec.env.retain(|(name, _)| name != "TERM");
-                // What containerd says of every terminal.
-                spec.env.push(("TERM".to_owned(), "xterm".to_owned()));
-                let mut process = self.sandbox.shim.start(&spec, &[]).await?;
-                let terminal = Terminal::new(process.terminal().await?)?;
-                Ok(Further {
-                    process,
-                    stdin: Some(Box::new(terminal.writer()?)),
-                    stdout: Some(Box::new(terminal.reader()?)),
-                    stderr: None,
-                    terminal: Some(terminal),
-                })
+        if streams == Streams::Terminal {
+            spec.env.retain(|(name, _)| name != TERM.0);
+            spec.env.push((TERM.0.to_owned(), TERM.1.to_owned()));
+        }
+        Ok(start(&self.sandbox, &spec).await?)
+    }
+
+    /// Opens a TCP connection to a port, from the pod's own loopback address, of IPv4 or else of IPv6.
+    pub async fn connect(&self, port: u16) -> std::io::Result<TcpStream> {
+        let network = &self.sandbox.network;
+        match network.connect((Ipv4Addr::LOCALHOST, port).into()).await {
+            Ok(stream) => Ok(stream),
+            Err(error) => {
+                // Without IPv6 the first error is what there is to say.
+                network.connect((Ipv6Addr::LOCALHOST, port).into()).await.map_err(|_| error)
             }
         }
     }

@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::watch;
 
-/// Of one run of a container, this much is kept; older lines go first.
-const KEPT_BYTES: usize = 1 << 20;
+use super::attach::{Attachable, Output};
+
+/// Of one run of a container, this much is kept; older lines go first (`containerLogMaxSize` of a kubelet).
+const KEPT_BYTES: usize = 10 << 20;
 /// A longer line is cut into several, as container engines do.
 const LINE_BYTES: usize = 16 * 1024;
 
@@ -77,8 +79,13 @@ impl LogWriter {
         self.written.send_modify(|written| written.lines += 1);
     }
 
-    /// Appends what comes from `source` until its end.
-    pub async fn copy(&self, source: impl AsyncRead + Unpin) {
+    /// Appends what comes from `source` until its end, and passes it on as `output` to who is attached.
+    pub async fn copy(
+        &self,
+        source: impl AsyncRead + Unpin,
+        attached: &Attachable,
+        output: Output,
+    ) {
         let mut source = BufReader::with_capacity(LINE_BYTES, source);
         let mut line = Vec::new();
         loop {
@@ -86,13 +93,16 @@ impl LogWriter {
                 Ok(buffer) if !buffer.is_empty() => buffer,
                 _ => break,
             };
-            let end = buffer.iter().position(|byte| *byte == b'\n');
-            line.extend_from_slice(&buffer[..end.unwrap_or(buffer.len())]);
-            let consumed = end.map_or(buffer.len(), |end| end + 1);
-            source.consume(consumed);
-            if end.is_some() || line.len() >= LINE_BYTES {
-                self.push(std::mem::take(&mut line));
+            attached.pass_on(output, buffer).await;
+            for part in buffer.split_inclusive(|byte| *byte == b'\n') {
+                let text = part.strip_suffix(b"\n").unwrap_or(part);
+                line.extend_from_slice(text);
+                if text.len() < part.len() || line.len() >= LINE_BYTES {
+                    self.push(std::mem::take(&mut line));
+                }
             }
+            let consumed = buffer.len();
+            source.consume(consumed);
         }
         if !line.is_empty() {
             self.push(line);
@@ -172,7 +182,12 @@ mod tests {
     #[tokio::test]
     async fn output_is_read_line_by_line_and_a_last_line_needs_no_line_feed() {
         let (writer, log) = log();
-        writer.copy(&b"one\n\ntwo\nthree"[..]).await;
+        let attachable = Attachable::default();
+        let mut attached = attachable.attach(false).output;
+        writer.copy(&b"one\n\ntwo\nthree"[..], &attachable, Output::Stdout).await;
+        attachable.end();
+        let (_, bytes) = attached.next().await.unwrap();
+        assert_eq!((&bytes[..], attached.next().await), (&b"one\n\ntwo\nthree"[..], None));
         let (lines, next) = log.read(0);
         assert_eq!((texts(&lines), next), (vec!["one", "", "two", "three"], 4));
         assert_eq!(texts(&log.read(3).0), ["three"]);
@@ -182,7 +197,9 @@ mod tests {
     #[tokio::test]
     async fn a_line_without_end_is_cut() {
         let (writer, log) = log();
-        writer.copy(&vec![b'x'; LINE_BYTES * 2 + 1][..]).await;
+        writer
+            .copy(&vec![b'x'; LINE_BYTES * 2 + 1][..], &Attachable::default(), Output::Stdout)
+            .await;
         let lengths: Vec<_> = log.read(0).0.iter().map(|line| line.text.len()).collect();
         assert_eq!(lengths, [LINE_BYTES, LINE_BYTES, 1]);
     }

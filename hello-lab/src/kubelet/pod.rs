@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use k8s_openapi::api::core::v1::{self as core, PodSpec};
 use serde_json::Value;
 
+use super::attach::Attachables;
 use super::exec::Containers;
 use super::images::Images;
 use super::logs::Logs;
@@ -36,6 +37,8 @@ pub struct Surroundings {
     pub images: Arc<Images>,
     /// Where what they write is kept.
     pub logs: Logs,
+    /// Where who attaches to a container finds it.
+    pub attachables: Attachables,
     /// Whether the lab is root's, and so can take other users' identities.
     pub privileged: bool,
 }

@@ -70,6 +70,9 @@ pub enum StartError {
     /// The pod's shim has ended, or cannot be asked.
     #[error("cannot reach the pod's shim")]
     Shim(#[from] io::Error),
+    /// The system refuses them.
+    #[error("cannot make the process's streams")]
+    Streams(#[source] io::Error),
 }
 
 impl PodSandbox {

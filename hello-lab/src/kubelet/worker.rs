@@ -158,10 +158,11 @@ impl Running {
     }
 
     fn clean_up(&self) {
-        let Surroundings { store, logs, enforcer, proxy, .. } = &self.surroundings;
+        let Surroundings { store, logs, attachables, enforcer, proxy, .. } = &self.surroundings;
         enforcer.remove(self.pod.uid());
         proxy.remove(self.pod.uid());
         logs.remove(self.pod.uid());
+        attachables.remove(self.pod.uid());
         deletion::ended(store, &self.pod.key(), self.pod.uid());
     }
 }

@@ -153,11 +153,7 @@ impl Network {
 
     /// Opens a TCP connection from the node, as probes do.
     pub async fn connect(&self, to: SocketAddr) -> io::Result<tokio::net::TcpStream> {
-        let socket = self.run(|| match to.ip() {
-            IpAddr::V4(_) => tokio_socket(false),
-            IpAddr::V6(_) => tokio_socket(true),
-        })??;
-        socket.connect(to).await
+        self.run(|| tokio_socket(to.is_ipv6()))??.connect(to).await
     }
 
     /// Runs `f` on a thread in the node's namespace: sockets that it makes are the node's.
@@ -171,6 +167,11 @@ impl Network {
 }
 
 impl PodNetwork {
+    /// Opens a TCP connection from the pod.
+    pub async fn connect(&self, to: SocketAddr) -> io::Result<tokio::net::TcpStream> {
+        self.run(|| tokio_socket(to.is_ipv6()))??.connect(to).await
+    }
+
     /// The pod's address of IPv4.
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {

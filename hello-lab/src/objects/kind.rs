@@ -94,7 +94,7 @@ kinds! {
     Event ["ev"];
     Namespace ["ns"].with(&["status"]);
     Node ["no"].with(&["status"]);
-    Pod ["po"].in_all().with(&["exec", "log", "status"]);
+    Pod ["po"].in_all().with(&["attach", "exec", "log", "portforward", "status"]);
     Service ["svc"].in_all().with(&["status"]);
     ServiceAccount ["sa"];
     Deployment ["deploy"].in_all().with(&["scale", "status"]);

@@ -1,0 +1,231 @@
+//! The client's side: the same streams over a WebSocket (`v5.channel.k8s.io`,
+//! <https://kubernetes.io/docs/reference/using-api/api-concepts/#websockets>), or over SPDY
+//! (`v4.channel.k8s.io`, k8s.io/kubelet/pkg/cri/streaming/remotecommand), which kubectl before 1.31 and
+//! client-go's `NewSPDYExecutor` speak.
+
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::http::header::UPGRADE;
+use axum::http::request::Parts;
+use axum::response::Response;
+use bytes::Bytes;
+use serde_json::Value;
+use tracing::Instrument;
+
+use super::Wanted;
+use crate::api::error::ApiError;
+use crate::api::spdy::{self, Connection, Stream};
+
+const STDIN: u8 = 0;
+pub(super) const STDOUT: u8 = 1;
+pub(super) const STDERR: u8 = 2;
+const ERROR: u8 = 3;
+/// The size of the client's window, as JSON (client-go's `remotecommand.TerminalSize`).
+const RESIZE: u8 = 4;
+/// The stream that the second octet names has ended.
+const CLOSE: u8 = 255;
+
+const WEB_SOCKET_PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+const SPDY_PROTOCOL: &str = "v4.channel.k8s.io";
+
+/// How long a client may take to open its streams (`DefaultStreamCreationTimeout`).
+const OPENING: Duration = Duration::from_secs(30);
+
+/// So long a size of a window is read.
+const LONGEST_SIZE: usize = 1 << 10;
+
+/// A client that is connected.
+pub(in crate::api) enum Client {
+    /// Each message begins with the number of its stream.
+    WebSocket(Box<WebSocket>),
+    /// A stream each.
+    Spdy(Box<SpdyClient>),
+}
+
+/// A client that speaks SPDY.
+pub(in crate::api) struct SpdyClient {
+    connection: Connection,
+    error: Stream,
+    stdin: Option<Stream>,
+    stdout: Option<Stream>,
+    stderr: Option<Stream>,
+    resize: Option<Stream>,
+    /// The beginning of a size.
+    size: Vec<u8>,
+}
+
+/// What a client says.
+pub(super) enum Incoming {
+    Stdin(Bytes),
+    StdinEnd,
+    /// Columns and rows.
+    Resize(u16, u16),
+    Gone,
+}
+
+/// Answers a request that is to become a client with these streams, which `serve` then has.
+pub(in crate::api) async fn upgrade<F>(
+    parts: &mut Parts,
+    wanted: Wanted,
+    serve: impl FnOnce(Client) -> F + Send + 'static,
+) -> Result<Response, ApiError>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let to = parts.headers.get(UPGRADE).and_then(|to| to.to_str().ok()).unwrap_or_default();
+    if to.eq_ignore_ascii_case("websocket") {
+        let upgrade = WebSocketUpgrade::from_request_parts(parts, &()).await;
+        let upgrade = upgrade.map_err(|error| ApiError::BadRequest(error.to_string()))?;
+        let serve = |socket| serve(Client::WebSocket(Box::new(socket)));
+        return Ok(upgrade.protocols(WEB_SOCKET_PROTOCOLS).on_upgrade(serve));
+    }
+    let (response, connection) = spdy::upgrade(parts, &[SPDY_PROTOCOL])?;
+    let client = async move {
+        let Some(connection) = connection.await else { return };
+        match tokio::time::timeout(OPENING, SpdyClient::open(connection, wanted)).await {
+            Ok(Some(client)) => serve(Client::Spdy(Box::new(client))).await,
+            Ok(None) => tracing::debug!("the client has gone before it had its streams"),
+            Err(_) => tracing::debug!("the client has not opened its streams within {OPENING:?}"),
+        }
+    };
+    tokio::spawn(client.in_current_span());
+    Ok(response)
+}
+
+impl Client {
+    /// Sends bytes of a stream. Whether the client is still there.
+    pub(super) async fn send(&mut self, stream: u8, bytes: Bytes) -> bool {
+        match self {
+            Self::WebSocket(socket) => {
+                let message = Bytes::from([&[stream], &bytes[..]].concat());
+                socket.send(Message::Binary(message)).await.is_ok()
+            }
+            Self::Spdy(client) => {
+                let stream = if stream == STDOUT { &client.stdout } else { &client.stderr };
+                match stream {
+                    Some(stream) => stream.write(bytes).await,
+                    None => true,
+                }
+            }
+        }
+    }
+
+    /// What the client says next. May be dropped and called again.
+    pub(super) async fn next(&mut self) -> Incoming {
+        match self {
+            Self::WebSocket(socket) => loop {
+                match socket.recv().await {
+                    Some(Ok(Message::Binary(bytes))) => match &bytes[..] {
+                        [STDIN, _, ..] => return Incoming::Stdin(bytes.slice(1..)),
+                        [CLOSE, STDIN] => return Incoming::StdinEnd,
+                        [RESIZE, size @ ..] => {
+                            if let Some((columns, rows)) = window(size) {
+                                return Incoming::Resize(columns, rows);
+                            }
+                        }
+                        _ => {}
+                    },
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return Incoming::Gone,
+                    Some(Ok(_)) => {}
+                }
+            },
+            Self::Spdy(client) => client.next().await,
+        }
+    }
+
+    /// Tells how it ended, and ends the connection.
+    pub(in crate::api) async fn end(self, status: &Value) {
+        let status = Bytes::from(status.to_string());
+        match self {
+            Self::WebSocket(mut socket) => {
+                let message = Bytes::from([&[ERROR], &status[..]].concat());
+                // Who has gone needs no end.
+                let _ = socket.send(Message::Binary(message)).await;
+                // Without a code, clients take the end for an accident.
+                let close = CloseFrame { code: close_code::NORMAL, reason: "".into() };
+                let _ = socket.send(Message::Close(Some(close))).await;
+            }
+            Self::Spdy(client) => {
+                for stream in [&client.stdout, &client.stderr].into_iter().flatten() {
+                    stream.finish().await;
+                }
+                client.error.write(status).await;
+                client.error.finish().await;
+                client.connection.end().await;
+            }
+        }
+    }
+}
+
+impl SpdyClient {
+    /// Waits until the client has opened the streams that it wants; none when it goes before that.
+    async fn open(mut connection: Connection, wanted: Wanted) -> Option<Self> {
+        let Wanted { stdin, stdout, stderr, tty } = wanted;
+        let kinds = [
+            ("error", true),
+            ("stdin", stdin),
+            ("stdout", stdout),
+            ("stderr", stderr),
+            ("resize", tty),
+        ];
+        let mut streams: [Option<Stream>; 5] = [const { None }; 5];
+        while kinds.iter().zip(&streams).any(|((_, wanted), stream)| *wanted && stream.is_none()) {
+            let stream = connection.accept().await?;
+            let kind = stream.headers.get("streamtype").map(String::as_str).unwrap_or_default();
+            if let Some(place) = kinds.iter().position(|(name, _)| *name == kind) {
+                streams[place] = Some(stream);
+            }
+        }
+        let [error, stdin, stdout, stderr, resize] = streams;
+        Some(Self { connection, error: error?, stdin, stdout, stderr, resize, size: Vec::new() })
+    }
+
+    /// The size that is told last, one in each line, as Go's JSON encoder writes them.
+    fn resized(&mut self, bytes: &[u8]) -> Option<(u16, u16)> {
+        self.size.extend(bytes);
+        let end = self.size.iter().rposition(|octet| *octet == b'\n').map_or(0, |end| end + 1);
+        let whole: Vec<u8> = self.size.drain(..end).collect();
+        self.size.truncate(LONGEST_SIZE);
+        whole.rsplit(|octet| *octet == b'\n').find_map(window)
+    }
+
+    async fn next(&mut self) -> Incoming {
+        loop {
+            tokio::select! {
+                bytes = read(&mut self.stdin) => {
+                    let Some(bytes) = bytes else {
+                        self.stdin = None;
+                        return Incoming::StdinEnd;
+                    };
+                    return Incoming::Stdin(bytes);
+                }
+                bytes = read(&mut self.resize) => match bytes {
+                    Some(bytes) => if let Some((columns, rows)) = self.resized(&bytes) {
+                        return Incoming::Resize(columns, rows);
+                    },
+                    None => self.resize = None,
+                },
+                stream = self.connection.accept() => if stream.is_none() {
+                    return Incoming::Gone;
+                },
+            }
+        }
+    }
+}
+
+/// The next bytes of a stream; never, where there is none.
+async fn read(stream: &mut Option<Stream>) -> Option<Bytes> {
+    match stream {
+        Some(stream) => stream.read().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Columns and rows of `{"Width": 80, "Height": 24}`.
+fn window(json: &[u8]) -> Option<(u16, u16)> {
+    let size: Value = serde_json::from_slice(json).ok()?;
+    let number = |name: &str| u16::try_from(size[name].as_u64()?).ok();
+    Some((number("Width")?, number("Height")?))
+}
