@@ -47,9 +47,9 @@ use axum::extract::{Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use tracing::Instrument;
 
 use self::answer::{encoded, json_response};
@@ -156,16 +156,34 @@ async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
     }
 }
 
-/// A whole body, which is bounded in size and time.
-async fn read_body(body: Body) -> Result<Bytes, ApiError> {
-    match tokio::time::timeout(body::PATIENCE, Limited::new(body, body::LIMIT).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(ApiError::TooLarge(format!("limit is {}", body::LIMIT)))
+/// A whole body, which is bounded in size and time. One that is too long is read all the same, within
+/// bounds, and thrown away: a client that still writes when the connection is closed may never see the
+/// answer (RFC 9112, 9.6).
+async fn read_body(mut body: Body) -> Result<Bytes, ApiError> {
+    let reading = async {
+        let (mut kept, mut length) = (BytesMut::new(), 0);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                ApiError::BadRequest(format!("the body cannot be read: {error}"))
+            })?;
+            let Ok(data) = frame.into_data() else { continue };
+            length += data.len();
+            if length <= body::LIMIT {
+                kept.extend_from_slice(&data);
+            } else {
+                kept.clear();
+            }
+            if length > body::LONGEST {
+                break;
+            }
         }
-        Ok(Err(error)) => Err(ApiError::BadRequest(format!("the body cannot be read: {error}"))),
-        Err(_) => Err(ApiError::TooSlow(body::PATIENCE)),
-    }
+        if length > body::LIMIT {
+            return Err(ApiError::TooLarge(format!("limit is {}", body::LIMIT)));
+        }
+        Ok(kept.freeze())
+    };
+    let read = tokio::time::timeout(body::PATIENCE, reading).await;
+    read.unwrap_or(Err(ApiError::TooSlow(body::PATIENCE)))
 }
 
 /// Compares the whole token, so that the time it takes tells nothing of it.

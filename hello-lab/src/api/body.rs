@@ -13,6 +13,9 @@ use super::protobuf::{self, ProtobufError};
 /// The largest body that is read; etcd's limit for an object is 1.5 MiB.
 pub const LIMIT: usize = 3 << 20;
 
+/// So much of a longer one is read before the connection is closed.
+pub const LONGEST: usize = 32 << 20;
+
 /// A body that has not come within this time does not come; as long as an API server gives a request.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
