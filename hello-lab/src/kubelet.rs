@@ -22,6 +22,10 @@ pub mod exec;
 
 mod status;
 
+mod environment;
+
+pub mod program;
+
 mod unsupported;
 
 pub mod pod;

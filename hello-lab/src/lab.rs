@@ -21,6 +21,7 @@ use crate::kubelet::exec::Containers;
 use crate::kubelet::images::Images;
 use crate::kubelet::logs::Logs;
 use crate::kubelet::pod::Surroundings;
+use crate::kubelet::program::on_this_machine;
 use crate::kubelet::sandbox_pool::SandboxPool;
 use crate::loops::{Loop, Loops};
 use crate::mounts::mount_in_memory;
@@ -70,7 +71,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<Infalli
     let shim = programs.join(shim::PROGRAM);
     let shim = File::open(&shim)
         .with_context(|| format!("cannot open {}, which hello-lab needs", shim.display()))?;
-    let mut images = Images::of_workspace(programs);
+    let mut images = Images::of_workspace(programs, on_this_machine);
     images.pull(&stage.settings.image, &memory.join("images"))?;
     let (logs, containers) = (Logs::default(), Containers::default());
     let attachables = Attachables::default();

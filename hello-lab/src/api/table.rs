@@ -93,6 +93,7 @@ fn columns(kind: Kind) -> Vec<Column> {
             &["Source", "First Seen", "Count", "Name"],
         ),
         Kind::ConfigMap => split(&["Name", "Data", "Age"], &[]),
+        Kind::Secret => split(&["Name", "Type", "Data", "Age"], &[]),
         Kind::ServiceAccount => split(&["Name", "Age"], &[]),
     }
 }
@@ -174,6 +175,10 @@ fn cells(object: &Object) -> Vec<Value> {
         Kind::ConfigMap => {
             let data = value["data"].as_object().map_or(0, Map::len);
             vec![name(), data.to_string().into(), age()]
+        }
+        Kind::Secret => {
+            let data = value["data"].as_object().map_or(0, Map::len);
+            vec![name(), value["type"].clone(), data.to_string().into(), age()]
         }
         Kind::ServiceAccount => vec![name(), age()],
     }

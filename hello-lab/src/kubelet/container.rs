@@ -1,6 +1,8 @@
 //! The life of one container: its process, its probes, its restarts.
 
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,16 +14,17 @@ use nix::unistd::{Gid, Group};
 use tokio::sync::watch;
 
 use super::attach::{Attachable, Output};
-use super::exec::{self, Further, TERM};
+use super::environment::{self, Variables, expand};
+use super::exec::{self, ExecError, Further, TERM};
 use super::images::Image;
 use super::pod::{Running, Surroundings, Wanted};
 use super::probe::Check;
-use super::sandbox::{PodSandbox, Process};
+use super::program;
+use super::sandbox::{PodSandbox, Process, StartError};
 use super::status::{ContainerStatus, Ending, State};
-use crate::node::network::NODE;
+use crate::objects::Kind;
 use crate::objects::events::Severity;
 use crate::objects::meta::now;
-use crate::objects::names::NODE_NAME;
 use crate::shim::{Spec, Streams};
 
 /// Between an end and the next start: doubled each time, up to the longest. A kubelet begins
@@ -63,13 +66,16 @@ impl Container {
                 return;
             }
         };
+        if let Some(stand_in) = &image.stand_in {
+            let named = self.spec.image.as_deref().unwrap_or_default();
+            let message = format!("In the place of image {named:?} stands {stand_in}");
+            self.running.tell(Severity::Normal, "StandIn", &message);
+        }
         let mut back_off = FIRST_BACK_OFF;
         loop {
-            if *self.wanted.borrow() != Wanted::Run {
-                return;
-            }
+            let Some(variables) = self.variables().await else { return };
             let start = Instant::now();
-            let (ending, stopped) = self.run_once(&image, user).await;
+            let (ending, stopped) = self.run_once(&image, user, variables).await;
             let again = match self.running.spec().restart_policy.as_deref() {
                 Some("Never") => false,
                 Some("OnFailure") => ending.code != 0,
@@ -105,7 +111,10 @@ impl Container {
         let reference = self.spec.image.as_deref().unwrap_or_default();
         let Some(image) = surroundings.images.find(reference) else {
             let known = surroundings.images.known();
-            let message = format!("no image {reference:?}; hello-lab knows {known}");
+            let message = format!(
+                "hello-lab has no registry and no image {reference:?}. Start it with --image \
+                 {reference}=PATH, the path of a program on this machine; without that it knows {known}"
+            );
             return Err(("ImagePullBackOff", message));
         };
         let own = self.spec.security_context.clone().unwrap_or_default();
@@ -140,20 +149,33 @@ impl Container {
     }
 
     /// Runs it once; how it ended, and whether it was told to.
-    async fn run_once(&mut self, image: &Image, user: Option<(u32, u32)>) -> (Ending, bool) {
+    async fn run_once(
+        &mut self,
+        image: &Image,
+        user: Option<(u32, u32)>,
+        variables: Variables,
+    ) -> (Ending, bool) {
         let started = now();
-        let ended = |code, signal, started| Ending { code, signal, started, finished: now() };
-        let spec = self.process(image, user);
+        let not_started = |error: anyhow::Error| {
+            let message = format!("{error:#}");
+            self.running.tell(Severity::Warning, "Failed", &format!("Error: {message}"));
+            let (started, finished) = (started.clone(), now());
+            let ending =
+                Ending { code: 128, signal: None, started, finished, not_started: Some(message) };
+            (ending, false)
+        };
+        let spec = match self.process(image, user, variables) {
+            Ok(spec) => spec,
+            Err(error) => return not_started(error.into()),
+        };
         let mut process = match self.spawn(&spec).await {
             Ok(process) => process,
-            Err(error) => {
-                self.running.tell(Severity::Warning, "Failed", &format!("{error:#}"));
-                return (ended(128, None, started), false);
-            }
+            Err(error) => return not_started(error.into()),
         };
         let name = self.spec.name.clone();
         let (containers, uid) = (&self.running.surroundings.containers, self.running.pod.uid());
-        let _entered = containers.enter(uid, &name, Arc::clone(&self.sandbox), spec);
+        let _entered =
+            containers.enter(uid, &name, Arc::clone(&self.sandbox), spec, image.program.clone());
         self.status(|status| status.state = State::Running(started.clone()));
         self.running.tell(Severity::Normal, "Started", &format!("Started container {name}"));
         let (status, stopped) = tokio::select! {
@@ -174,10 +196,10 @@ impl Container {
             Ok(status) => (exit::number(*status), status.signal()),
             Err(_) => (255, None),
         };
-        (ended(code, signal, started), stopped)
+        (Ending { code, signal, started, finished: now(), not_started: None }, stopped)
     }
 
-    async fn spawn(&self, spec: &Spec) -> anyhow::Result<Process> {
+    async fn spawn(&self, spec: &Spec) -> Result<Process, StartError> {
         let Further { process, stdin, stdout, stderr, terminal } =
             exec::start(&self.sandbox, spec).await?;
         let Surroundings { logs, attachables, .. } = &self.running.surroundings;
@@ -205,55 +227,81 @@ impl Container {
         Ok(process)
     }
 
-    /// What the process is to be. As in Kubernetes `command` replaces the image's entrypoint,
-    /// which here is always the program, so only what comes after it counts.
-    fn process(&self, image: &Image, user: Option<(u32, u32)>) -> Spec {
-        let pod = &self.running.pod;
-        let command = self.spec.command.iter().flatten().skip(1);
-        let address = self.sandbox.network.address().to_string();
-        let addresses: Vec<_> =
-            self.sandbox.network.addresses().iter().map(ToString::to_string).collect();
-        let field = |path: &str| match path {
-            "metadata.name" => pod.name().to_owned(),
-            "metadata.namespace" => pod.namespace().to_owned(),
-            "metadata.uid" => pod.uid().to_owned(),
-            "spec.nodeName" => NODE_NAME.to_owned(),
-            "status.podIP" => address.clone(),
-            "status.podIPs" => addresses.join(","),
-            "status.hostIP" | "status.hostIPs" => NODE.to_string(),
-            _ => String::new(),
-        };
-        let mut env = vec![
-            (
-                "PATH".to_owned(),
-                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
-            ),
-            ("HOSTNAME".to_owned(), self.running.hostname()),
-        ];
-        if self.spec.tty == Some(true) {
-            env.push((TERM.0.to_owned(), TERM.1.to_owned()));
-        }
-        for variable in self.spec.env.iter().flatten() {
-            let source = variable.value_from.as_ref().and_then(|source| source.field_ref.as_ref());
-            let value = match source {
-                Some(source) => field(&source.field_path),
-                None => variable.value.clone().unwrap_or_default(),
+    /// What the container's variables are, once all that they are read from is there; none when it is no
+    /// longer wanted.
+    async fn variables(&self) -> Option<Variables> {
+        let Surroundings { store, .. } = &self.running.surroundings;
+        loop {
+            if *self.wanted.borrow() != Wanted::Run {
+                return None;
+            }
+            let version = store.version();
+            let addresses = self.sandbox.network.addresses();
+            let pod = environment::Surroundings {
+                store,
+                pod: &self.running.pod,
+                addresses: addresses.iter().map(ToString::to_string).collect(),
             };
-            env.push((variable.name.clone(), value));
+            let message = match pod.variables(&self.spec) {
+                Ok(variables) => return Some(variables),
+                Err(error) => error.to_string(),
+            };
+            self.running.tell(Severity::Warning, "Failed", &format!("Error: {message}"));
+            self.set(State::Waiting("CreateContainerConfigError", message));
+            tokio::select! {
+                _ = store.changed(version, &[Kind::ConfigMap, Kind::Secret]) => {}
+                () = self.no_longer_wanted() => return None,
+            }
         }
-        Spec {
-            program: image.program.clone(),
-            is_images: true,
-            args: command.chain(self.spec.args.iter().flatten()).cloned().collect(),
-            env,
+    }
+
+    /// What the process is to be. `command` replaces the image's entrypoint and its own arguments, `args`
+    /// these alone (<https://kubernetes.io/docs/tasks/inject-data-application/define-command-argument-container/>).
+    fn process(
+        &self,
+        image: &Image,
+        user: Option<(u32, u32)>,
+        variables: Variables,
+    ) -> Result<Spec, ExecError> {
+        let named = |name: &str| {
+            variables.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone())
+        };
+        let given = |words: &Option<Vec<String>>| -> Option<Vec<String>> {
+            let words = words.as_ref().filter(|words| !words.is_empty())?;
+            Some(words.iter().map(|word| expand(word, named)).collect())
+        };
+        let mut line = match (given(&self.spec.command), given(&self.spec.args)) {
+            (Some(command), args) => [command, args.unwrap_or_default()].concat(),
+            (None, Some(args)) => [image.entrypoint.clone(), args].concat(),
+            (None, None) => [image.entrypoint.clone(), image.cmd.clone()].concat(),
+        };
+        let name = if line.is_empty() { String::new() } else { line.remove(0) };
+        let mut env = BTreeMap::from([
+            ("PATH".to_owned(), program::PATH.to_owned()),
+            ("HOSTNAME".to_owned(), self.running.hostname()),
+        ]);
+        if self.spec.tty == Some(true) {
+            env.insert(TERM.0.to_owned(), TERM.1.to_owned());
+        }
+        env.extend(variables);
+        let path = env.get("PATH").map(String::as_str).unwrap_or_default();
+        let working_dir: Option<PathBuf> = self.spec.working_dir.as_ref().map(Into::into);
+        let (program, is_images) =
+            program::find(&name, image.program.as_deref(), path, working_dir.as_deref())
+                .ok_or(ExecError::NoSuchProgram(name))?;
+        Ok(Spec {
+            program,
+            is_images,
+            args: line,
+            env: env.into_iter().collect(),
             user,
             streams: match (self.spec.tty, self.spec.stdin) {
                 (Some(true), _) => Streams::Terminal,
                 (_, Some(true)) => Streams::All,
                 _ => Streams::Output,
             },
-            working_dir: self.spec.working_dir.as_ref().map(Into::into),
-        }
+            working_dir,
+        })
     }
 
     /// Asks the process to end, and ends it when its time is over.

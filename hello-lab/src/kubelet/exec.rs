@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -10,9 +10,10 @@ use tokio::net::TcpStream;
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::watch;
 
+use super::program;
 use super::sandbox::{PodSandbox, Process, StartError, pipe};
 use super::terminal::Terminal;
-use crate::shim::{Spec, Streams, root};
+use crate::shim::{Spec, Streams};
 
 /// The containers that run now, by their pod's UID and their own name.
 #[derive(Clone, Default)]
@@ -23,6 +24,8 @@ pub struct Containers(Arc<Mutex<HashMap<(String, String), Container>>>);
 pub struct Container {
     sandbox: Arc<PodSandbox>,
     spec: Spec,
+    /// The program of its image's own.
+    own_program: Option<PathBuf>,
     /// Closed when the container ends: its further processes end with it.
     ended: watch::Receiver<()>,
 }
@@ -80,10 +83,11 @@ impl Containers {
         name: &str,
         sandbox: Arc<PodSandbox>,
         spec: Spec,
+        own_program: Option<PathBuf>,
     ) -> Entered {
         let key = (pod.to_owned(), name.to_owned());
         let (running, ended) = watch::channel(());
-        self.lock().insert(key.clone(), Container { sandbox, spec, ended });
+        self.lock().insert(key.clone(), Container { sandbox, spec, own_program, ended });
         Entered { containers: self.clone(), key, _running: running }
     }
 
@@ -135,7 +139,7 @@ impl Container {
     pub async fn start(&self, command: &[String], streams: Streams) -> Result<Further, ExecError> {
         let (program, args) = command.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
         let (program, is_images) =
-            self.find(program).ok_or(ExecError::NoSuchProgram(program.to_owned()))?;
+            self.find(program).ok_or_else(|| ExecError::NoSuchProgram(program.to_owned()))?;
         let mut spec =
             Spec { program, is_images, args: args.to_vec(), streams, ..self.spec.clone() };
         if streams == Streams::Terminal {
@@ -157,26 +161,16 @@ impl Container {
         }
     }
 
+    fn find(&self, name: &str) -> Option<(PathBuf, bool)> {
+        let Spec { env, working_dir, .. } = &self.spec;
+        let path = env.iter().find(|(variable, _)| variable == "PATH");
+        let path = path.map_or("", |(_, path)| path.as_str());
+        program::find(name, self.own_program.as_deref(), path, working_dir.as_deref())
+    }
+
     /// Resolves when the container has ended.
     pub async fn ended(&self) {
         let mut ended = self.ended.clone();
         while ended.changed().await.is_ok() {}
-    }
-
-    /// A container is a process that sees the machine's programs, so a name is the image's program
-    /// wherever the image may have it (then true), or else one of the machine's that pods see.
-    fn find(&self, name: &str) -> Option<(PathBuf, bool)> {
-        let own = &self.spec.program;
-        if Path::new(name).file_name().is_some_and(|file| Some(file) == own.file_name()) {
-            return Some((own.clone(), true));
-        }
-        let is_there = |path: &PathBuf| root::shows(path) && path.is_file();
-        if name.contains('/') {
-            let folder = self.spec.working_dir.as_deref().unwrap_or(Path::new("/"));
-            return Some(folder.join(name)).filter(is_there).map(|path| (path, false));
-        }
-        let path = self.spec.env.iter().find(|(variable, _)| variable == "PATH")?;
-        let mut all = path.1.split(':').map(|folder| Path::new(folder).join(name));
-        all.find(is_there).map(|path| (path, false))
     }
 }

@@ -1,4 +1,7 @@
-//! Images of the lab: names for programs on this machine.
+//! Images of the lab: names for programs on this machine. There is no registry: what an image has is the
+//! machine's, or one of this workspace's programs.
+
+mod stand_ins;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,31 +13,52 @@ use nix::mount::MsFlags;
 use crate::args::FurtherImage;
 use crate::mounts::mount_in_memory;
 
-/// The programs that containers can be made of.
+/// What containers can be made of.
 #[derive(Clone, Debug, Default)]
-pub struct Images(BTreeMap<String, Image>);
+pub struct Images {
+    by_reference: BTreeMap<String, Image>,
+    by_repository: BTreeMap<&'static str, Image>,
+}
 
-/// One program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a container is made of (the image configuration of the Open Container Initiative).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
-    /// The program, which is the image's entrypoint.
-    pub program: PathBuf,
+    /// A program of the image's own, which pods do not see among the machine's: it is found by its name,
+    /// in whatever folder.
+    pub program: Option<PathBuf>,
+    /// What is run, unless the container has a `command`.
+    pub entrypoint: Vec<String>,
+    /// Its arguments, unless the container has a `command` or `args`.
+    pub cmd: Vec<String>,
     /// Who runs it unless the pod says otherwise, as an image's USER.
     pub user: u32,
+    /// What stands in for the image, where it is another's: what an event says.
+    pub stand_in: Option<String>,
 }
 
 /// The user of the workspace's own images.
 const USER: u32 = 9999;
 
+impl Image {
+    /// A program as an image: its entrypoint is the program.
+    fn of_program(program: PathBuf) -> Self {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        let entrypoint = vec![format!("/{name}")];
+        Self { entrypoint, program: Some(program), user: USER, ..Self::default() }
+    }
+}
+
 impl Images {
-    /// The workspace's own: the programs beside this one, tagged with the version.
+    /// The workspace's own: the programs beside this one, tagged with the version; and what stands in for
+    /// images that people name, where `search` finds the machine's program of a name.
     #[must_use]
-    pub fn of_workspace(folder: &Path) -> Self {
+    pub fn of_workspace(folder: &Path, search: impl Fn(&str) -> Option<PathBuf>) -> Self {
         let named = |name: &str| {
             let reference = format!("{name}:{}", env!("CARGO_PKG_VERSION"));
-            (reference, Image { program: folder.join(name), user: USER })
+            (reference, Image::of_program(folder.join(name)))
         };
-        Self(["hello-server", "hello-client"].map(named).into())
+        let by_reference = ["hello-server", "hello-client"].map(named).into();
+        Self { by_reference, by_repository: stand_ins::all(folder, search) }
     }
 
     /// Adds further ones, and keeps a copy of each of their programs in memory, in a file system that
@@ -50,22 +74,45 @@ impl Images {
         for (number, FurtherImage { reference, program }) in further.iter().enumerate() {
             let copy = copy(program, &folder.join(number.to_string()));
             let program = copy.with_context(|| format!("cannot copy {}", program.display()))?;
-            self.0.insert(reference.clone(), Image { program, user: USER });
+            self.by_reference.insert(normal(reference).to_owned(), Image::of_program(program));
         }
         Ok(())
     }
 
-    /// The image that `reference` names; a default registry and library are as good as none.
+    /// The image that `reference` names: with its tag, or one that is known without; and else what
+    /// stands in for one of its name, whatever registry it is of.
     #[must_use]
     pub fn find(&self, reference: &str) -> Option<&Image> {
-        let short = reference.strip_prefix("docker.io/").unwrap_or(reference);
-        self.0.get(short.strip_prefix("library/").unwrap_or(short))
+        let reference = normal(reference);
+        let untagged = without_tag(reference);
+        let known = self.by_reference.get(reference).or_else(|| self.by_reference.get(untagged));
+        known.or_else(|| {
+            let name = untagged.rsplit('/').next().unwrap_or(untagged);
+            // Of the workspace's own images there are no other versions, and no stand-ins.
+            self.by_repository.get(name)
+        })
     }
 
     /// The references that are known, for a message.
     #[must_use]
     pub fn known(&self) -> String {
-        self.0.keys().cloned().collect::<Vec<_>>().join(", ")
+        let own = self.by_reference.keys().map(String::as_str);
+        own.chain(self.by_repository.keys().copied()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A default registry and library are as good as none.
+fn normal(reference: &str) -> &str {
+    let short = reference.strip_prefix("docker.io/").unwrap_or(reference);
+    short.strip_prefix("library/").unwrap_or(short)
+}
+
+/// A reference without tag and digest. The port of a registry is no tag.
+fn without_tag(reference: &str) -> &str {
+    let reference = reference.split('@').next().unwrap_or(reference);
+    match reference.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => reference,
     }
 }
 
@@ -81,18 +128,51 @@ fn copy(program: &Path, folder: &Path) -> std::io::Result<PathBuf> {
 mod tests {
     use super::*;
 
+    fn images() -> Images {
+        Images::of_workspace(Path::new("/bin"), |name| {
+            matches!(name, "sh" | "curl").then(|| Path::new("/bin").join(name))
+        })
+    }
+
     #[test]
     fn only_known_references_are_found() {
-        let images = Images::of_workspace(Path::new("/bin"));
+        let images = images();
         let program = Path::new("/bin/hello-server");
         for known in ["hello-server:1.0.0", "docker.io/library/hello-server:1.0.0"] {
-            assert_eq!(images.find(known).unwrap().program, program);
+            assert_eq!(images.find(known).unwrap().program.as_deref(), Some(program));
         }
         for unknown in
-            ["hello-server", "hello-server:2", "nginx", "evil.example/hello-server:1.0.0"]
+            ["hello-server", "hello-server:2", "redis", "evil.example/hello-server:1.0.0"]
         {
             assert!(images.find(unknown).is_none(), "{unknown}");
         }
-        assert_eq!(images.known(), "hello-client:1.0.0, hello-server:1.0.0");
+        assert!(images.known().starts_with("hello-client:1.0.0, hello-server:1.0.0, "));
+    }
+
+    #[test]
+    fn images_that_people_name_have_stand_ins_whatever_their_registry_and_tag() {
+        let images = images();
+        for known in ["busybox", "busybox:1.28", "docker.io/library/busybox@sha256:ab", "alpine:3"]
+        {
+            assert_eq!(images.find(known).unwrap().cmd, ["sh"], "{known}");
+        }
+        for known in ["nginx", "localhost:5000/nginx:alpine", "public.ecr.aws/docker/library/nginx"]
+        {
+            let image = images.find(known).unwrap();
+            assert_eq!(image.program.as_deref(), Some(Path::new("/bin/hello-server")), "{known}");
+            assert!(image.stand_in.as_ref().unwrap().contains("hello-server"), "{known}");
+        }
+        assert!(
+            Images::of_workspace(Path::new("/bin"), |_| None).find("curlimages/curl").is_none()
+        );
+    }
+
+    #[test]
+    fn what_a_user_adds_comes_first_and_without_a_tag_stands_for_every_tag() {
+        let mut images = images();
+        let own = Image::of_program("/opt/nginx".into());
+        images.by_reference.insert("nginx".to_owned(), own.clone());
+        assert_eq!(images.find("nginx:1.27"), Some(&own));
+        assert_eq!(own.entrypoint, ["/nginx"]);
     }
 }

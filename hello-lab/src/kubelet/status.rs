@@ -60,11 +60,14 @@ pub(super) struct Ending {
     pub started: String,
     /// When it ended.
     pub finished: String,
+    /// Why it was not started, where it was not.
+    pub not_started: Option<String>,
 }
 
 impl Ending {
     fn reason(&self) -> &'static str {
         match self.code {
+            _ if self.not_started.is_some() => "StartError",
             0 => "Completed",
             code if code == i32::from(crate::shim::START_FAILED) => "StartError",
             _ => "Error",
@@ -80,6 +83,9 @@ impl Ending {
         });
         if let Some(signal) = self.signal {
             json["signal"] = signal.into();
+        }
+        if let Some(message) = &self.not_started {
+            json["message"] = message.as_str().into();
         }
         json
     }
@@ -219,7 +225,8 @@ mod tests {
     }
 
     fn ended(code: i32) -> State {
-        State::Ended(Ending { code, signal: None, started: now(), finished: now() })
+        let (started, finished) = (now(), now());
+        State::Ended(Ending { code, signal: None, started, finished, not_started: None })
     }
 
     #[test]

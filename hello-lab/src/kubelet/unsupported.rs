@@ -17,14 +17,17 @@ pub(super) fn refusal(spec: &PodSpec) -> Option<String> {
         return has("volumes");
     }
     for container in &spec.containers {
-        if container.env_from.as_ref().is_some_and(|list| !list.is_empty()) {
-            return has("envFrom");
-        }
         let mut variables = container.env.iter().flatten();
         if let Some(variable) = variables.find(|variable| {
-            variable.value_from.as_ref().is_some_and(|source| source.field_ref.is_none())
+            let source = variable.value_from.as_ref();
+            source.is_some_and(|source| {
+                source.resource_field_ref.is_some() || source.file_key_ref.is_some()
+            })
         }) {
-            return has(&format!("variables from other sources than fieldRef ({})", variable.name));
+            return has(&format!(
+                "variables from resourceFieldRef or fileKeyRef ({})",
+                variable.name
+            ));
         }
         if probes(container).any(|probe| probe.exec.is_some() || probe.grpc.is_some()) {
             return has("exec or grpc probes; httpGet and tcpSocket work");
@@ -110,7 +113,9 @@ mod tests {
             json!({"hostNetwork": true}),
             json!({"volumes": [{"name": "v"}]}),
             json!({"containers": [{"name": "c", "livenessProbe": {"exec": {"command": ["a"]}}}]}),
-            json!({"containers": [{"name": "c", "envFrom": [{"prefix": "a"}]}]}),
+            json!({"containers": [{"name": "c", "env": [
+                {"name": "a", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+            ]}]}),
         ] {
             assert!(refusal(&spec(extra.clone())).is_some(), "{extra}");
         }

@@ -1,10 +1,13 @@
 //! The API's defaults, as far as anybody here or in kubectl reads them. What a user wrote is
 //! never changed: kubectl compares it with what it wrote before.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::kind::Kind;
 use super::names::NODE_NAME;
+use super::object::remove;
 
 /// Fills in the defaults of an object.
 pub fn apply(kind: Kind, object: &mut Value) {
@@ -35,6 +38,17 @@ pub fn apply(kind: Kind, object: &mut Value) {
         Kind::ReplicaSet => {
             set(&mut object["spec"], "replicas", || 1.into());
             pod_spec(&mut object["spec"]["template"]["spec"]);
+        }
+        Kind::Secret => {
+            // The API server stores what is written as text like what is written as Base64.
+            let texts = object["stringData"].take();
+            remove(object, "stringData");
+            for (key, text) in texts.as_object().into_iter().flatten() {
+                if let Some(text) = text.as_str() {
+                    object["data"][key] = STANDARD.encode(text).into();
+                }
+            }
+            set(object, "type", || "Opaque".into());
         }
         Kind::Service => service(&mut object["spec"]),
         Kind::NetworkPolicy => network_policy(&mut object["spec"]),

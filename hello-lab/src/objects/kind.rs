@@ -1,7 +1,9 @@
 //! The kinds of object that the lab knows, and where one object is among them.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
+};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, ResourceScope};
@@ -94,6 +96,7 @@ kinds! {
     Event ["ev"];
     Namespace ["ns"].with(&["status"]);
     Node ["no"].with(&["status"]);
+    Secret [];
     Pod ["po"].in_all().with(&["attach", "exec", "log", "portforward", "status"]);
     Service ["svc"].in_all().with(&["status"]);
     ServiceAccount ["sa"];

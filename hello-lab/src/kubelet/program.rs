@@ -1,0 +1,56 @@
+//! Which program a command names: one of the image's own, or one of the machine's that pods see.
+
+use std::path::{Path, PathBuf};
+
+use crate::shim::root;
+
+/// Where programs are looked for, where nobody says otherwise.
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The program that is called `name`, and whether it is the image's own, `own`: a container is a process
+/// that sees the machine's programs, so a name is the image's program wherever the image may have it, or else
+/// one of the machine's that pods see, in the folders of `path`.
+pub(super) fn find(
+    name: &str,
+    own: Option<&Path>,
+    path: &str,
+    working_dir: Option<&Path>,
+) -> Option<(PathBuf, bool)> {
+    if let Some(own) = own
+        && Path::new(name).file_name().is_some_and(|file| Some(file) == own.file_name())
+    {
+        return Some((own.to_owned(), true));
+    }
+    let is_there = |path: &PathBuf| root::shows(path) && path.is_file();
+    if name.contains('/') {
+        let folder = working_dir.unwrap_or(Path::new("/"));
+        return Some(folder.join(name)).filter(is_there).map(|path| (path, false));
+    }
+    let mut all = path.split(':').map(|folder| Path::new(folder).join(name));
+    all.find(is_there).map(|path| (path, false))
+}
+
+/// The machine's program of this name that pods see.
+#[must_use]
+pub fn on_this_machine(name: &str) -> Option<PathBuf> {
+    find(name, None, PATH, None).map(|(path, _)| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_the_images_own_program_in_whatever_folder_or_one_of_the_machines() {
+        let own = Path::new("/hidden/agnhost");
+        let find = |name: &str| find(name, Some(own), PATH, Some(Path::new("/usr")));
+        assert_eq!(find("/agnhost"), Some((own.to_owned(), true)));
+        assert_eq!(find("agnhost"), Some((own.to_owned(), true)));
+        assert_eq!(find("/bin/sh"), Some(("/bin/sh".into(), false)));
+        assert_eq!(find("bin/env"), Some(("/usr/bin/env".into(), false)));
+        assert!(matches!(find("sh"), Some((path, false)) if path.ends_with("sh")));
+        for unknown in ["no-such-program", "/etc/passwd", "/usr/../root/x", "", "/"] {
+            assert_eq!(find(unknown), None, "{unknown}");
+        }
+    }
+}
