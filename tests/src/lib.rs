@@ -195,7 +195,15 @@ pub(crate) fn run_within(limit: Duration, command: &mut Command, input: &str) ->
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     let output =
         Output { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) };
-    assert!(!late, "{command:?} had not ended after {limit:?}, and was killed: {output:?}");
+    let end = |text: &str| {
+        text.chars().rev().take(2000).collect::<Vec<_>>().into_iter().rev().collect::<String>()
+    };
+    assert!(
+        !late,
+        "{command:?} had not ended after {limit:?}, and was killed; its last words: {}{}",
+        end(&output.stdout),
+        end(&output.stderr),
+    );
     output
 }
 

@@ -152,7 +152,9 @@ impl Surroundings<'_> {
         match self.store.get(&key) {
             Ok(object) => Ok((source.read)(&object)),
             Err(_) if optional == Some(true) => Ok(BTreeMap::new()),
-            Err(_) => Err(EnvironmentError::ObjectMissing { kind: source.word, name: name.to_owned() }),
+            Err(_) => {
+                Err(EnvironmentError::ObjectMissing { kind: source.word, name: name.to_owned() })
+            }
         }
     }
 

@@ -160,21 +160,18 @@ impl Client {
 }
 
 impl SpdyClient {
-    /// Waits until the client has opened the streams that it wants; none when it goes before that.
+    /// Waits until the client has opened as many streams as it wants; none when it goes before that. Which
+    /// they are is its own business, as to a kubelet (`waitStreams`): there are clients that ask for a
+    /// terminal and open a stream for standard error in the place of one for its size.
     async fn open(mut connection: Connection, wanted: Wanted) -> Option<Self> {
         let Wanted { stdin, stdout, stderr, tty } = wanted;
-        let kinds = [
-            ("error", true),
-            ("stdin", stdin),
-            ("stdout", stdout),
-            ("stderr", stderr),
-            ("resize", tty),
-        ];
+        let kinds = ["error", "stdin", "stdout", "stderr", "resize"];
+        let count = [true, stdin, stdout, stderr, tty].into_iter().filter(|one| *one).count();
         let mut streams: [Option<Stream>; 5] = [const { None }; 5];
-        while kinds.iter().zip(&streams).any(|((_, wanted), stream)| *wanted && stream.is_none()) {
+        while streams.iter().flatten().count() < count {
             let stream = connection.accept().await?;
             let kind = stream.headers.get("streamtype").map(String::as_str).unwrap_or_default();
-            if let Some(place) = kinds.iter().position(|(name, _)| *name == kind) {
+            if let Some(place) = kinds.iter().position(|name| *name == kind) {
                 streams[place] = Some(stream);
             }
         }
