@@ -97,7 +97,7 @@ impl<'a> Isolation<'a> {
         }
         let mut policies = Vec::new();
         let mut rules = Vec::new();
-        for policy in cluster.policies() {
+        for policy in cluster.policies_of(&pod.namespace) {
             let Some(its_rules) = policy.rules(direction) else { continue };
             if !policy.selects(pod) {
                 continue;
