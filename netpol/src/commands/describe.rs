@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use clap::Args;
 use netpol::describe::named::{Found, PolicyNameError, find};
-use netpol::describe::{describe, general};
+use netpol::describe::{Describer, general};
 use netpol::ends::kind_of;
 use netpol::read::{Input, Manifests};
 
@@ -72,8 +72,9 @@ impl Describe {
         if names.is_empty() {
             wanted = (0..manifests.cluster.policies().len()).collect();
         }
+        let describer = Describer::new(&manifests);
         let descriptions: Vec<_> =
-            wanted.into_iter().filter_map(|index| describe(&manifests, index)).collect();
+            wanted.into_iter().filter_map(|index| describer.describe(index)).collect();
         for description in &descriptions {
             say(description)?;
         }
