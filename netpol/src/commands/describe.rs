@@ -12,7 +12,7 @@ use netpol::ends::kind_of;
 use netpol::read::{Input, Manifests};
 
 use super::sources::{How, Paths};
-use super::{Failure, say, say_warning};
+use super::{Failure, say_sentences, say_warning};
 
 /// Say in sentences what a policy means: whom it selects, what it lets in and out
 ///
@@ -76,9 +76,9 @@ impl Describe {
         let descriptions: Vec<_> =
             wanted.into_iter().filter_map(|index| describer.describe(index)).collect();
         for description in &descriptions {
-            say(description)?;
+            say_sentences(&description.to_string())?;
         }
-        say(general(&manifests, &descriptions).to_string().trim_end())?;
+        say_sentences(general(&manifests, &descriptions).to_string().trim_end())?;
         if descriptions.is_empty() || !foreign.is_empty() {
             return Err(Failure::Unknown(anyhow!(
                 "policies that are not modelled, or cannot be seen, cannot be described"

@@ -33,7 +33,9 @@ impl<'a> Known<'a> {
         }
         let (mut names, mut name_of) = (Vec::new(), vec![0; pods.len()]);
         for (name, of) in places {
-            of.into_iter().for_each(|pod| name_of[pod] = names.len());
+            for pod in of {
+                name_of[pod] = names.len();
+            }
             names.push(name);
         }
         let has_addresses = |index: &usize| !pods[*index].addresses.is_empty();
