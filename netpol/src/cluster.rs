@@ -17,6 +17,8 @@ pub struct Cluster {
     namespaces: BTreeMap<String, Labels>,
     pods: Vec<Pod>,
     policies: Vec<Policy>,
+    /// The places of those of each namespace.
+    policies_of: BTreeMap<String, Vec<usize>>,
     foreign: Vec<ForeignPolicy>,
     services: Vec<Service>,
 }
@@ -75,6 +77,8 @@ impl Cluster {
 
     /// Adds a policy.
     pub fn add_policy(&mut self, policy: Policy) {
+        let place = self.policies.len();
+        self.policies_of.entry(policy.namespace.clone()).or_default().push(place);
         self.policies.push(policy);
     }
 
@@ -160,6 +164,12 @@ impl Cluster {
     #[must_use]
     pub fn policies(&self) -> &[Policy] {
         &self.policies
+    }
+
+    /// The policies of one namespace, in the order of all.
+    pub fn policies_of(&self, namespace: &str) -> impl Iterator<Item = &Policy> {
+        let places = self.policies_of.get(namespace).into_iter().flatten();
+        places.map(|place| &self.policies[*place])
     }
 
     /// The pod of this namespace and name.

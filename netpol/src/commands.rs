@@ -9,7 +9,7 @@
 //! - [`apply`], [`delete`], [`get`]: speak to a running enforcer by [`enforcer`].
 //! - [`sources`]: where all of these read manifests from; [`from_cluster`]: from a cluster;
 //!   [`git`]: from a revision of a repository.
-//! - [`why`]: whether a connection may be made, and which rule decided.
+//! - [`why`]: whether a connection may be made, and which rule decided; [`wrap`]: sentences on narrow terminals.
 
 mod apply;
 mod changes;
@@ -30,6 +30,7 @@ mod list;
 mod sources;
 mod table;
 mod why;
+mod wrap;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -122,6 +123,11 @@ fn say(line: impl Display) -> anyhow::Result<()> {
     written(writeln!(io::stdout(), "{line}"))
 }
 
+/// Writes sentences, in lines as long as the terminal is wide.
+fn say_sentences(text: &str) -> anyhow::Result<()> {
+    say(wrap::wrapped(text, &io::stdout()))
+}
+
 /// What became of an answer: a reader that has gone away has seen enough; an answer that cannot be
 /// written for another reason, as to a full disk, is none.
 fn written(result: io::Result<()>) -> anyhow::Result<()> {
@@ -140,5 +146,5 @@ fn say_warning(line: &impl Display) {
 }
 
 fn say_error(line: &impl Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", wrap::wrapped(&line.to_string(), &io::stderr()));
 }

@@ -2,9 +2,11 @@
 //! outside.
 //!
 //! The work grows with the answer: pods that the same rules are about share one `Filter`, which has
-//! the pods that it lets through and no others; sets of connections are numbers, so that to join or
-//! to meet two of them is to look it up.
+//! the pods that it lets through and no others; ends that no rule tells apart are of one `Class`, whose
+//! row is found once; sets of connections are numbers, so that to join or to meet two of them is to look
+//! it up.
 
+mod classes;
 mod external;
 mod filters;
 mod interned;
@@ -15,9 +17,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use self::classes::{Classes, To};
 pub(crate) use self::external::{Numbers, difference};
 use self::external::{Outside, Range, doubtful};
-use self::filters::{Pass, Reading, Row, World};
+use self::filters::{Pass, Reading, World};
 use self::interned::{Id, Interned};
 use crate::cluster::{Cluster, Pod, Workload};
 use crate::connections::Connections;
@@ -93,27 +96,43 @@ pub fn connectivity(cluster: &Cluster) -> Connectivity {
 #[must_use]
 pub fn answers(cluster: &Cluster) -> Answers {
     let mut answers = Answers::default();
-    each_pair(cluster, |source, destination, connections, certainty| {
-        answers.add(source, destination, connections, certainty);
-    });
+    each_pair(cluster, |pair| answers.add(pair));
     answers
 }
 
 impl Answers {
     /// Adds a pair, which is not there yet.
-    pub fn add(
-        &mut self,
-        source: &ListedEnd,
-        destination: &ListedEnd,
-        connections: &Connections,
-        certainty: Certainty,
-    ) {
+    pub fn add(&mut self, Pair { source, destination, connections, certainty, .. }: Pair<'_>) {
         let pairs = match certainty {
             Certainty::Certain => &mut self.certain,
             Certainty::Unknown => &mut self.unknown,
         };
-        pairs.insert((source.clone(), destination.clone()), connections.clone());
+        pairs.insert((source.end.clone(), destination.end.clone()), connections.clone());
     }
+}
+
+/// An end, and what it is called.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedEnd<'p> {
+    /// Which end it is.
+    pub end: &'p ListedEnd,
+    /// As its `Display` has it: a list of millions of pairs has few ends, which are named once.
+    pub name: &'p str,
+}
+
+/// A pair between which something may pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'p> {
+    /// Who connects.
+    pub source: NamedEnd<'p>,
+    /// To whom.
+    pub destination: NamedEnd<'p>,
+    /// At which ports.
+    pub connections: &'p Connections,
+    /// These, as their `Display` has them.
+    pub ports: &'p str,
+    /// Whether that is known.
+    pub certainty: Certainty,
 }
 
 /// Calls `tell` for every pair between which something may pass, in the order of what the ends are
@@ -121,10 +140,7 @@ impl Answers {
 ///
 /// Pods of one workload are one end. Blocks of addresses are of what is outside the cluster: no
 /// pod is listed for one (rule 18), nor a workload for itself.
-pub fn each_pair(
-    cluster: &Cluster,
-    mut tell: impl FnMut(&ListedEnd, &ListedEnd, &Connections, Certainty),
-) {
+pub fn each_pair(cluster: &Cluster, mut tell: impl FnMut(Pair<'_>)) {
     let mut taken = cluster.clone();
     let has_hosts = cluster.pods().iter().any(|pod| pod.host_network);
     taken.pods_mut().iter_mut().for_each(|pod| pod.host_network = false);
@@ -141,55 +157,52 @@ pub fn each_pair(
     let most = most.as_ref().unwrap_or(&least);
     let has_doubts = has_hosts || !cluster.foreign().is_empty();
 
-    let into = from_outside(&world, &least, most);
+    let into = from_outside(&world, &mut interned, &least, most);
     let mut from_outside = into.iter().peekable();
-    let mut certain = Outside::new(&least, Direction::Egress);
-    let mut possible = Outside::new(most, Direction::Egress);
-    let mut row = Row::new(world.ends.len());
+    let mut classes = Classes::new(&world, &least, most, has_doubts);
     for source in 0..world.ends.len() {
         while let Some(outside) = from_outside.next_if(|((name, _), _)| *name < world.names[source])
         {
-            tell_outside(&world, outside, &mut tell);
+            tell_outside(&world, &interned, outside, &mut tell);
         }
-        let end = &world.ends[source];
-        let certain = certain.all(world.pods_of(source));
-        let rows = least.iter().map(|pass| pass.row(&world, &mut interned, &mut row, source));
-        let rows: Vec<_> = rows.collect();
-        let certain_row = interned.in_all(rows);
-        merge(&world, &certain, &certain_row, |to, connections| {
-            let connections = connections.unwrap_or_else(|id| interned.get(id));
-            tell(end, to, connections, Certainty::Certain);
-        });
-        if has_doubts {
-            let unknown = doubtful(&certain, &possible.any(world.pods_of(source)));
-            let rows = most.iter().map(|pass| pass.row(&world, &mut interned, &mut row, source));
-            let rows: Vec<_> = rows.collect();
-            let possible_row = interned.in_any(rows);
-            let unknown_row = interned.more(&possible_row, &certain_row);
-            merge(&world, &unknown, &unknown_row, |to, connections| {
-                let connections = connections.unwrap_or_else(|id| interned.get(id));
-                tell(end, to, connections, Certainty::Unknown);
-            });
+        let class = classes.of(&mut interned, source);
+        for (certainty, passing) in
+            [(Certainty::Certain, &class.certain), (Certainty::Unknown, &class.unknown)]
+        {
+            for (destination, id) in passing {
+                let destination = match destination {
+                    // A pod always reaches itself (rule 20).
+                    To::End(end) if *end == source => continue,
+                    To::End(end) => world.named(*end),
+                    To::Range(range) => range.named(),
+                };
+                tell(interned.pair(world.named(source), destination, *id, certainty));
+            }
         }
     }
     for outside in from_outside {
-        tell_outside(&world, outside, &mut tell);
+        tell_outside(&world, &interned, outside, &mut tell);
     }
 }
 
-/// What may pass from outside, by what the range of addresses is called, with the places of the ends.
+/// What may pass from outside, by what the range of addresses is called.
 type FromOutside = BTreeMap<(String, Certainty), IntoEnds>;
 
 /// A range of addresses, and what may pass from it to the ends at these places.
-type IntoEnds = (ListedEnd, Vec<(usize, Connections)>);
+type IntoEnds = (ListedEnd, Vec<(usize, Id)>);
 
-fn from_outside(world: &World<'_>, least: &[Pass<'_>], most: &[Pass<'_>]) -> FromOutside {
+fn from_outside(
+    world: &World<'_>,
+    interned: &mut Interned,
+    least: &[Pass<'_>],
+    most: &[Pass<'_>],
+) -> FromOutside {
     let mut into = FromOutside::new();
     let mut add = |index: usize, found: &[Range], certainty| {
         for Range { name, end, connections } in found {
             let entry = into.entry((name.clone(), certainty));
             let (_, to) = entry.or_insert_with(|| (end.clone(), Vec::new()));
-            to.push((index, connections.clone()));
+            to.push((index, interned.id(connections.clone())));
         }
     };
     let mut certain = Outside::new(least, Direction::Ingress);
@@ -205,29 +218,11 @@ fn from_outside(world: &World<'_>, least: &[Pass<'_>], most: &[Pass<'_>]) -> Fro
 
 fn tell_outside(
     world: &World<'_>,
-    ((_, certainty), (range, to)): (&(String, Certainty), &IntoEnds),
-    tell: &mut impl FnMut(&ListedEnd, &ListedEnd, &Connections, Certainty),
+    interned: &Interned,
+    ((name, certainty), (end, to)): (&(String, Certainty), &IntoEnds),
+    tell: &mut impl FnMut(Pair<'_>),
 ) {
-    for (index, connections) in to {
-        tell(range, &world.ends[*index], connections, *certainty);
-    }
-}
-
-/// Tells of what is outside and of what is inside, in the order of what they are called.
-fn merge<'r>(
-    world: &World<'_>,
-    outside: &'r [Range],
-    inside: &[(usize, Id)],
-    mut tell: impl FnMut(&ListedEnd, Result<&'r Connections, Id>),
-) {
-    let mut outside = outside.iter().peekable();
-    for (end, id) in inside {
-        while let Some(range) = outside.next_if(|range| range.name < world.names[*end]) {
-            tell(&range.end, Ok(&range.connections));
-        }
-        tell(&world.ends[*end], Err(*id));
-    }
-    for range in outside {
-        tell(&range.end, Ok(&range.connections));
+    for (index, id) in to {
+        tell(interned.pair(NamedEnd { end, name }, world.named(*index), *id, *certainty));
     }
 }

@@ -15,7 +15,7 @@ mod words;
 
 use std::fmt;
 
-use self::now::Named;
+use self::now::{Known, Named};
 use self::words::some;
 use crate::cluster::{Cluster, ForeignPolicy, Pod};
 use crate::isolation::{Allowance, Block};
@@ -59,24 +59,39 @@ pub struct General {
     pub untold: Vec<Sentence>,
 }
 
-/// Describes the policy at this place of the cluster's list; `None` if there are not so many.
-#[must_use]
-pub fn describe(manifests: &Manifests, index: usize) -> Option<Description<'_>> {
-    let cluster = &manifests.cluster;
-    let policy = cluster.policies().get(index)?;
-    let written = manifests.written.get(index)?;
-    let selected = Named::selected(cluster, policy);
-    let others = others(manifests, policy, &selected);
-    let foreign = foreign(cluster, policy, &selected);
-    let subject = Subject { cluster, policy, written, selected, others, foreign };
-    Some(Description {
-        policy,
-        place: written.place(""),
-        selection: subject.selection(),
-        ingress: subject.direction(Direction::Ingress),
-        egress: subject.direction(Direction::Egress),
-        others: subject.beside(),
-    })
+/// Describes the policies of some manifests.
+pub struct Describer<'a> {
+    manifests: &'a Manifests,
+    known: Known<'a>,
+}
+
+impl<'a> Describer<'a> {
+    /// Of `manifests`.
+    #[must_use]
+    pub fn new(manifests: &'a Manifests) -> Self {
+        Self { manifests, known: Known::new(&manifests.cluster) }
+    }
+
+    /// Describes the policy at this place of the cluster's list; `None` if there are not so many.
+    #[must_use]
+    pub fn describe(&self, index: usize) -> Option<Description<'a>> {
+        let Self { manifests, known } = self;
+        let cluster = &manifests.cluster;
+        let policy = cluster.policies().get(index)?;
+        let written = manifests.written.get(index)?;
+        let selected = Named::selected(known, policy);
+        let others = others(manifests, policy, &selected);
+        let foreign = foreign(cluster, policy, &selected);
+        let subject = Subject { cluster, known, policy, written, selected, others, foreign };
+        Some(Description {
+            policy,
+            place: written.place(""),
+            selection: subject.selection(),
+            ingress: subject.direction(Direction::Ingress),
+            egress: subject.direction(Direction::Egress),
+            others: subject.beside(),
+        })
+    }
 }
 
 /// What holds for all policies, in so far as it says more of those `described`, and what of `manifests`
@@ -136,7 +151,7 @@ fn others<'a>(
         // All of these pods are of the policy's namespace (rule 1): that is asked once, and not of each.
         other.namespace == policy.namespace
             && !std::ptr::eq(*other, policy)
-            && selected.pods.iter().any(|pod| other.selects(pod))
+            && selected.pods().any(|pod| other.selects(pod))
     };
     manifests.cluster.policies().iter().zip(&manifests.written).filter(selects).collect()
 }
@@ -149,7 +164,7 @@ fn foreign<'a>(
     selected: &Named<'_>,
 ) -> Vec<&'a ForeignPolicy> {
     let any = Pod { namespace: policy.namespace.clone(), ..Pod::default() };
-    let pods = if selected.pods.is_empty() { vec![&any] } else { selected.pods.clone() };
+    let pods = if selected.is_empty() { vec![&any] } else { selected.pods().collect() };
     let may_select = |foreign: &&ForeignPolicy| pods.iter().any(|pod| foreign.may_select(pod));
     cluster.foreign().iter().filter(may_select).collect()
 }
@@ -166,6 +181,7 @@ fn blocks(policy: &Policy) -> impl Iterator<Item = Block<'_>> {
 /// The policy that is described.
 struct Subject<'a> {
     cluster: &'a Cluster,
+    known: &'a Known<'a>,
     policy: &'a Policy,
     written: &'a WrittenPolicy,
     selected: Named<'a>,
@@ -204,7 +220,7 @@ impl Subject<'_> {
         let others = some(
             self.others.iter().map(|(other, written)| format!("{other} ({})", written.place(""))),
         );
-        let words = match (self.selected.pods.is_empty(), self.others.len()) {
+        let words = match (self.selected.is_empty(), self.others.len()) {
             (true, _) => None,
             (false, 0) if self.foreign.is_empty() => {
                 Some("No other policy selects these pods at the moment".to_owned())

@@ -133,7 +133,7 @@ fn example(selector: &Selector) -> Labels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connectivity::each_pair;
+    use crate::connectivity::{Pair, each_pair};
     use crate::read::{Input, manifests};
 
     fn exposed(spec: &str, more: &str) -> Vec<String> {
@@ -145,9 +145,10 @@ mod tests {
         let read = manifests(&[Input::new("-")], text.as_bytes()).unwrap();
         let exposure = Exposure::of(&read.cluster);
         let mut lines = Vec::new();
-        each_pair(&exposure.cluster, |source, destination, connections, _| {
-            let line = format!("{source} => {destination} : {connections}");
-            if exposure.tells(source, destination) && line.contains("any ") {
+        each_pair(&exposure.cluster, |pair| {
+            let Pair { source, destination, ports, .. } = pair;
+            let line = format!("{} => {} : {ports}", source.name, destination.name);
+            if exposure.tells(source.end, destination.end) && line.contains("any ") {
                 lines.push(line);
             }
         });

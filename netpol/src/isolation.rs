@@ -97,7 +97,7 @@ impl<'a> Isolation<'a> {
         }
         let mut policies = Vec::new();
         let mut rules = Vec::new();
-        for policy in cluster.policies() {
+        for policy in cluster.policies_of(&pod.namespace) {
             let Some(its_rules) = policy.rules(direction) else { continue };
             if !policy.selects(pod) {
                 continue;
@@ -263,7 +263,8 @@ impl<'a> Allowance<'a> {
 
 impl Namespaces {
     /// Whether `namespace` is one of these, in a policy of the namespace `own` (rules 9 and 12).
-    fn include(&self, cluster: &Cluster, own: &str, namespace: &str) -> bool {
+    #[must_use]
+    pub fn include(&self, cluster: &Cluster, own: &str, namespace: &str) -> bool {
         match self {
             Self::OfThePolicy => namespace == own,
             Self::Matching(selector) => {

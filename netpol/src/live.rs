@@ -3,6 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use serde_json::Value;
 
@@ -40,8 +43,11 @@ pub struct Printed {
     pub errors: String,
 }
 
-/// Runs kubectl with these arguments, and waits for its end.
-pub type Kubectl<'k> = dyn Fn(&[&str]) -> io::Result<Printed> + 'k;
+/// Runs kubectl with these arguments, and waits for its end. Several are run side by side.
+pub type Kubectl<'k> = dyn Fn(&[&str]) -> io::Result<Printed> + Sync + 'k;
+
+/// So many run side by side: enough not to wait for each answer, few enough for an API server's limits.
+const AT_ONCE: usize = 8;
 
 /// Why nothing can be said of the cluster.
 #[derive(Debug, thiserror::Error)]
@@ -112,46 +118,49 @@ pub fn ask(kubectl: &Kubectl<'_>, namespace: &str) -> Result<Live, LiveError> {
     if !is_forbidden(&printed) {
         return Err(failed(&printed, &["get", &all]));
     }
+    let lists = side_by_side(&names, |name| list(kubectl, name, None));
+    let mut forbidden = Vec::new();
+    for (name, list) in names.into_iter().zip(lists) {
+        match list? {
+            Some(list) => live.objects.push(list),
+            None => forbidden.push(name),
+        }
+    }
     let mut namespaces = BTreeSet::from([namespace.to_owned()]);
-    if let Some(list) = list(kubectl, NAMESPACES, None)? {
-        let names = list["items"].as_array().into_iter().flatten();
-        let names = names.filter_map(|one| one["metadata"]["name"].as_str());
-        namespaces = names.map(str::to_owned).collect();
-        live.objects.push(list);
-    } else {
+    if forbidden.contains(&NAMESPACES) {
         live.has_all_namespaces = false;
         live.unseen.push(format!(
             "kubectl may not list namespaces: only {namespace}, that of its context, is looked at"
         ));
+    } else {
+        // They are asked for first.
+        let names = live.objects[0]["items"].as_array().into_iter().flatten();
+        let names = names.filter_map(|one| one["metadata"]["name"].as_str());
+        namespaces = names.map(str::to_owned).collect();
     }
-    for name in names.into_iter().filter(|name| *name != NAMESPACES) {
+    let mut parts = Vec::new();
+    for name in forbidden.into_iter().filter(|name| *name != NAMESPACES) {
         let kind = foreign.iter().find(|kind| kind.resource == name);
-        let is_namespaced = kind.is_none_or(|kind| kind.is_namespaced);
-        if let Some(list) = list(kubectl, name, None)? {
+        if kind.is_none_or(|kind| kind.is_namespaced) {
+            parts.extend(namespaces.iter().map(|place| (name, kind, Some(place.as_str()))));
+        } else {
+            parts.push((name, kind, None));
+        }
+    }
+    let lists = side_by_side(&parts, |(name, _, place)| match place {
+        Some(_) => list(kubectl, name, *place),
+        None => Ok(None),
+    });
+    for ((name, kind, place), list) in parts.into_iter().zip(lists) {
+        if let Some(list) = list? {
             live.objects.push(list);
             continue;
         }
-        let places: Vec<Option<&str>> = if is_namespaced {
-            namespaces.iter().map(|namespace| Some(namespace.as_str())).collect()
-        } else {
-            vec![None]
-        };
-        for place in places {
-            let found = match place {
-                Some(_) => list(kubectl, name, place)?,
-                None => None,
-            };
-            if let Some(list) = found {
-                live.objects.push(list);
-                continue;
-            }
-            let of =
-                place.map_or_else(|| "the cluster".to_owned(), |name| format!("namespace {name}"));
-            match kind {
-                Some(kind) => live.hide(&kind.kind, place),
-                None if name == POLICIES => live.hide(POLICY, place),
-                None => live.unseen.push(format!("kubectl may not list {name} of {of}")),
-            }
+        let of = place.map_or_else(|| "the cluster".to_owned(), |name| format!("namespace {name}"));
+        match kind {
+            Some(kind) => live.hide(&kind.kind, place),
+            None if name == POLICIES => live.hide(POLICY, place),
+            None => live.unseen.push(format!("kubectl may not list {name} of {of}")),
         }
     }
     Ok(live)
@@ -269,6 +278,23 @@ fn list(
         return json(&printed, &arguments).map(Some);
     }
     if is_forbidden(&printed) { Ok(None) } else { Err(failed(&printed, &arguments)) }
+}
+
+/// What `work` makes of each of `jobs`, in their order: at most [`AT_ONCE`] are done side by side.
+fn side_by_side<J: Sync, R: Send>(jobs: &[J], work: impl Fn(&J) -> R + Sync) -> Vec<R> {
+    let rest = Mutex::new(jobs.iter().enumerate());
+    let next = || rest.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let worker = || {
+        let done = std::iter::from_fn(&next).map(|(place, job)| (place, work(job)));
+        done.collect::<Vec<_>>()
+    };
+    let mut done: Vec<(usize, R)> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE.min(jobs.len())).map(|_| scope.spawn(worker)).collect();
+        let done = workers.into_iter().map(thread::ScopedJoinHandle::join);
+        done.flat_map(|done| done.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    done.sort_unstable_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 fn run(kubectl: &Kubectl<'_>, arguments: &[&str]) -> Result<Printed, LiveError> {

@@ -208,6 +208,12 @@ impl WrittenPolicy {
         &self.document.value["spec"]
     }
 
+    /// Whether it says itself in which namespace it is.
+    #[must_use]
+    pub fn names_namespace(&self) -> bool {
+        self.document.value["metadata"]["namespace"].is_string()
+    }
+
     /// A finding about the field at `path` of it.
     #[must_use]
     pub fn finding(&self, path: &str, message: String) -> Finding {

@@ -163,7 +163,7 @@ impl Change<'_> {
     fn line(&self) -> String {
         let Self { kind, source, destination, .. } = self;
         let arrow = arrow(kind.certainty());
-        format!("{source} {arrow} {destination} : {}", self.connections())
+        format!("{source}{arrow}{destination} : {}", self.connections())
     }
 
     fn object(&self) -> Value {

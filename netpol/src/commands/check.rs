@@ -8,7 +8,7 @@ use netpol::read::{Finding, Manifests};
 use serde_json::{Value, json};
 
 use super::sources::{Choice, Paths, Read};
-use super::{Failure, say, say_error};
+use super::{Failure, say, say_error, say_sentences};
 
 /// Check manifests as an API server with strict validation does, and for what is hardly meant
 ///
@@ -117,10 +117,10 @@ fn summarise(manifests: &Manifests, remarks: &[Remark]) -> anyhow::Result<()> {
         1 => "1 policy".to_owned(),
         more => format!("{more} policies"),
     };
-    say(format_args!("{findings} in {policies}, {pods} pods and workloads"))?;
+    say_sentences(&format!("{findings} in {policies}, {pods} pods and workloads"))?;
     if !manifests.skipped.is_empty() {
         let kinds = manifests.skipped.iter().map(|(kind, count)| format!("{count} {kind}"));
-        say(format_args!("not looked at: {}", kinds.collect::<Vec<_>>().join(", ")))?;
+        say_sentences(&format!("not looked at: {}", kinds.collect::<Vec<_>>().join(", ")))?;
     }
     Ok(())
 }

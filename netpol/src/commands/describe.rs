@@ -7,12 +7,12 @@ use std::path::Path;
 use anyhow::anyhow;
 use clap::Args;
 use netpol::describe::named::{Found, PolicyNameError, find};
-use netpol::describe::{describe, general};
+use netpol::describe::{Describer, general};
 use netpol::ends::kind_of;
 use netpol::read::{Input, Manifests};
 
 use super::sources::{How, Paths};
-use super::{Failure, say, say_warning};
+use super::{Failure, say_sentences, say_warning};
 
 /// Say in sentences what a policy means: whom it selects, what it lets in and out
 ///
@@ -72,12 +72,13 @@ impl Describe {
         if names.is_empty() {
             wanted = (0..manifests.cluster.policies().len()).collect();
         }
+        let describer = Describer::new(&manifests);
         let descriptions: Vec<_> =
-            wanted.into_iter().filter_map(|index| describe(&manifests, index)).collect();
+            wanted.into_iter().filter_map(|index| describer.describe(index)).collect();
         for description in &descriptions {
-            say(description)?;
+            say_sentences(&description.to_string())?;
         }
-        say(general(&manifests, &descriptions).to_string().trim_end())?;
+        say_sentences(general(&manifests, &descriptions).to_string().trim_end())?;
         if descriptions.is_empty() || !foreign.is_empty() {
             return Err(Failure::Unknown(anyhow!(
                 "policies that are not modelled, or cannot be seen, cannot be described"

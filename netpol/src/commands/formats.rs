@@ -1,14 +1,13 @@
 //! The forms that a list of permitted pairs can take.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
 use netpol::answer::Answer;
 use netpol::cluster::Cluster;
 use netpol::connections::Connections;
-use netpol::connectivity::{Answers, Certainty, ListedEnd, each_pair};
+use netpol::connectivity::{Answers, Certainty, Pair, each_pair};
 use serde_json::{Value, json};
 
 use super::table::Wanted;
@@ -44,22 +43,23 @@ impl Format {
         let each = |write: &mut dyn FnMut(Pair<'_>) -> io::Result<()>| each(cluster, wanted, write);
         match self {
             Self::Text => {
-                // A list may have millions of lines, most of which begin as the one before. (All ends live as
-                // long as the list, so that each has a place of its own.)
-                let mut line = String::new();
-                let (mut last, mut begins): (Option<*const ListedEnd>, usize) = (None, 0);
-                each(&mut |Pair { source, destination, connections, certainty }| {
-                    if last != Some(std::ptr::from_ref(source)) {
-                        line.clear();
-                        let _ = write!(line, "{source} ");
-                        last = Some(std::ptr::from_ref(source));
-                        begins = line.len();
+                // A list may have millions of lines: they are written many at once.
+                let mut lines = String::new();
+                each(&mut |Pair { source, destination, ports, certainty, .. }| {
+                    lines.push_str(source.name);
+                    lines.push_str(arrow(certainty));
+                    lines.push_str(destination.name);
+                    lines.push_str(" : ");
+                    lines.push_str(ports);
+                    lines.push('\n');
+                    if lines.len() < AT_ONCE {
+                        return Ok(());
                     }
-                    line.truncate(begins);
-                    line.push_str(arrow(certainty));
-                    let _ = writeln!(line, " {destination} : {connections}");
-                    out.write_all(line.as_bytes())
-                })
+                    let written = out.write_all(lines.as_bytes());
+                    lines.clear();
+                    written
+                })?;
+                out.write_all(lines.as_bytes())
             }
             Self::Json => {
                 let mut before = "[";
@@ -73,9 +73,9 @@ impl Format {
             Self::Csv => {
                 writeln!(out, "source,destination,connections")?;
                 // No name holds a quote; what passes may hold commas (RFC 4180).
-                each(&mut |Pair { source, destination, connections, certainty }| {
+                each(&mut |Pair { source, destination, ports, certainty, .. }| {
                     let mark = mark(certainty);
-                    writeln!(out, "{source},{destination},\"{mark}{connections}\"")
+                    writeln!(out, "{},{},\"{mark}{ports}\"", source.name, destination.name)
                 })
             }
             Self::Dot => dot(each, out),
@@ -91,19 +91,14 @@ impl Format {
     }
 }
 
-/// A pair between which something may pass.
-struct Pair<'p> {
-    source: &'p ListedEnd,
-    destination: &'p ListedEnd,
-    connections: &'p Connections,
-    certainty: Certainty,
-}
+/// So many bytes of a list are written at once, or a line more.
+const AT_ONCE: usize = 1 << 16;
 
-/// What stands between the ends of a pair.
+/// What stands between the ends of a pair, with the spaces round it.
 pub(super) fn arrow(certainty: Certainty) -> &'static str {
     match certainty {
-        Certainty::Certain => "=>",
-        Certainty::Unknown => "=?",
+        Certainty::Certain => " => ",
+        Certainty::Unknown => " =? ",
     }
 }
 
@@ -125,9 +120,9 @@ fn verdict(certainty: Certainty) -> &'static str {
 /// Every pair that is wanted.
 fn collected(cluster: &Cluster, wanted: &Wanted<'_>) -> Answers {
     let mut answers = Answers::default();
-    each_pair(cluster, |source, destination, connections, certainty| {
-        if wanted(source, destination) {
-            answers.add(source, destination, connections, certainty);
+    each_pair(cluster, |pair| {
+        if wanted(pair.source.end, pair.destination.end) {
+            answers.add(pair);
         }
     });
     answers
@@ -140,18 +135,18 @@ fn each(
     write: &mut dyn FnMut(Pair<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut result = Ok(());
-    each_pair(cluster, |source, destination, connections, certainty| {
-        if result.is_ok() && wanted(source, destination) {
-            result = write(Pair { source, destination, connections, certainty });
+    each_pair(cluster, |pair| {
+        if result.is_ok() && wanted(pair.source.end, pair.destination.end) {
+            result = write(pair);
         }
     });
     result
 }
 
-fn object(Pair { source, destination, connections, certainty }: &Pair<'_>) -> Value {
+fn object(Pair { source, destination, connections, certainty, .. }: &Pair<'_>) -> Value {
     json!({
-        "source": source.to_string(),
-        "destination": destination.to_string(),
+        "source": source.name,
+        "destination": destination.name,
         "verdict": verdict(*certainty),
         "all": connections.is_all(),
         "ports": ports(connections),
@@ -171,14 +166,14 @@ fn dot(
     out: &mut impl Write,
 ) -> io::Result<()> {
     out.write_all(graph::HEAD.as_bytes())?;
-    each(&mut |Pair { source, destination, connections, certainty }| {
+    each(&mut |Pair { source, destination, ports, certainty, .. }| {
         let mark = mark(certainty);
         let style = match certainty {
             Certainty::Certain => "",
             Certainty::Unknown => " style=dashed",
         };
-        let attributes = format!("label=\"{mark}{connections}\"{style}");
-        writeln!(out, "{}", graph::edge(source, destination, &attributes))
+        let attributes = format!("label=\"{mark}{ports}\"{style}");
+        writeln!(out, "{}", graph::edge(source.end, destination.end, &attributes))
     })?;
     out.write_all(graph::FOOT.as_bytes())
 }

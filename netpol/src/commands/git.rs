@@ -1,8 +1,10 @@
 //! Manifests as a revision of a repository has them.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::thread;
 
 use anyhow::{Context, anyhow, bail};
 
@@ -73,7 +75,7 @@ pub(super) fn files(revision: &str, path: &str) -> anyhow::Result<Option<Vec<Fil
         return Ok(Some(vec![(object, git(&["cat-file", "blob", found])?)]));
     }
     let entries = git(&["ls-tree", "-r", "-z", "--full-tree", found])?;
-    let mut files = Vec::new();
+    let (mut names, mut blobs) = (Vec::new(), Vec::new());
     for entry in entries.split('\0').filter(|entry| !entry.is_empty()) {
         // MODE TYPE OBJECT<tab>PATH; links and modules of other repositories are not followed.
         let Some((about, name)) = entry.split_once('\t') else { continue };
@@ -81,10 +83,30 @@ pub(super) fn files(revision: &str, path: &str) -> anyhow::Result<Option<Vec<Fil
         let is_manifest = [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end));
         if is_manifest && mode != "120000" {
             let folder = if path.is_empty() { String::new() } else { format!("{path}/") };
-            files.push((format!("{revision}:{folder}{name}"), git(&["cat-file", "blob", blob])?));
+            names.push(format!("{revision}:{folder}{name}"));
+            blobs.push(blob);
         }
     }
-    Ok(Some(files))
+    let printed = git_bytes(&["cat-file", "--batch"], &format!("{}\n", blobs.join("\n")))?;
+    let mut rest = printed.as_slice();
+    let files = names.into_iter().map(|name| {
+        let text = next_blob(&mut rest).with_context(|| format!("git cat-file: no {name}"))?;
+        let text = String::from_utf8(text.to_vec()).with_context(|| name.clone())?;
+        Ok((name, text))
+    });
+    files.collect::<anyhow::Result<_>>().map(Some)
+}
+
+/// The next of what `git cat-file --batch` prints: `OBJECT blob SIZE`, so many bytes, each ended by a line's end.
+fn next_blob<'p>(printed: &mut &'p [u8]) -> Option<&'p [u8]> {
+    let end = printed.iter().position(|byte| *byte == b'\n')?;
+    let (head, rest) = printed.split_at_checked(end)?;
+    let [_, "blob", size] = str::from_utf8(head).ok()?.split(' ').collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let (text, rest) = rest.get(1..)?.split_at_checked(size.parse().ok()?)?;
+    *printed = rest.get(1..)?;
+    Some(text)
 }
 
 /// A path without `.` and `..`; `None` if it leaves the top.
@@ -101,16 +123,29 @@ fn normal(path: &str) -> Option<String> {
 }
 
 fn git(arguments: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new("git")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot run git, which --git asks: is it installed?")?;
+    let printed = git_bytes(arguments, "")?;
+    String::from_utf8(printed).with_context(|| format!("git {}", arguments.join(" ")))
+}
+
+/// What git prints that reads `input`.
+fn git_bytes(arguments: &[&str], input: &str) -> anyhow::Result<Vec<u8>> {
+    let run = || -> io::Result<Output> {
+        let mut command = Command::new("git");
+        command.args(arguments).stdin(Stdio::piped());
+        let mut git = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let pipe = git.stdin.take();
+        thread::scope(|scope| {
+            // It answers while it reads. One that ends before it has read all says why itself.
+            scope.spawn(move || pipe.map(|mut pipe| pipe.write_all(input.as_bytes())));
+            git.wait_with_output()
+        })
+    };
+    let output = run().context("cannot run git, which --git asks: is it installed?")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("git {}: {}", arguments.join(" "), said.lines().last().unwrap_or("failed"));
     }
-    String::from_utf8(output.stdout).with_context(|| format!("git {}", arguments.join(" ")))
+    Ok(output.stdout)
 }
 
 #[cfg(test)]
@@ -126,6 +161,15 @@ mod tests {
         assert_eq!(parse("..b").unwrap(), some("HEAD", "b"));
         assert_eq!(parse("a").unwrap(), ("a".to_owned(), None));
         assert!(parse("").is_err());
+    }
+
+    #[test]
+    fn files_are_told_apart_by_their_size_whatever_is_in_them() {
+        let mut printed = &b"1a blob 7\na\nb c 3\n2b blob 0\n\n3c missing\n"[..];
+        assert_eq!(next_blob(&mut printed), Some(&b"a\nb c 3"[..]));
+        assert_eq!(next_blob(&mut printed), Some(&b""[..]));
+        assert_eq!(next_blob(&mut printed), None);
+        assert_eq!(next_blob(&mut &b"1a blob 70\na\n"[..]), None);
     }
 
     #[test]

@@ -5,11 +5,13 @@ use std::io::{BufWriter, Write};
 use std::net::IpAddr;
 
 use clap::Args;
-use netpol::cluster::Cluster;
+use ipnet::IpNet;
+use netpol::cluster::{Cluster, Pod};
 use netpol::connectivity::ListedEnd;
 use netpol::ends;
 use netpol::exposure::Exposure;
 use netpol::isolation::End;
+use netpol::policy::{Direction, Peer, Peers, Policy};
 
 use super::formats::Format;
 use super::sources::Sources;
@@ -19,7 +21,8 @@ use super::{Failure, say_warning, written};
 ///
 /// Pods of one workload are one end; what is outside the cluster is listed as ranges of
 /// addresses. The lines are in the order of their bytes, so that `comm` and `join` take two lists.
-/// What is not known is listed with =? in place of =>.
+/// What is not known is listed with =? in place of =>. Why each of them may reach a workload, or not, tells
+/// `netpol why all DST:PORT`.
 ///
 /// Example: netpol list manifests/hello-app manifests/network-policy.yaml
 ///
@@ -116,6 +119,12 @@ fn notes(cluster: &Cluster) {
              listed as unknown (=?)"
         ));
     }
+    if let Some((policy, cidr, pod)) = block_with_a_pod(cluster) {
+        say_warning(&format_args!(
+            "{cidr}, an ipBlock of policy {policy}, holds the address of pod {pod}: whether a block names pods differs \
+             between engines; none is listed for one"
+        ));
+    }
     let (hidden, foreign): (Vec<_>, Vec<_>) =
         cluster.foreign().iter().partition(|policy| policy.is_hidden);
     for policy in hidden {
@@ -128,4 +137,22 @@ fn notes(cluster: &Cluster) {
              lists as if there were none"
         ));
     }
+}
+
+/// A block of addresses that holds that of a pod, the policy that it is of, and the pod.
+fn block_with_a_pod(cluster: &Cluster) -> Option<(&Policy, IpNet, &Pod)> {
+    let pods = || cluster.pods().iter().filter(|pod| !pod.addresses.is_empty());
+    cluster.policies().iter().find_map(|policy| {
+        let rules = Direction::BOTH.iter().filter_map(|direction| policy.rules(*direction));
+        let peers = rules.flatten().filter_map(|rule| match &rule.peers {
+            Peers::Any(peers) => Some(peers),
+            Peers::Everyone => None,
+        });
+        peers.flatten().find_map(|peer| {
+            let Peer::Block { cidr, .. } = peer else { return None };
+            let mut held =
+                pods().filter(|pod| peer.matches(cluster, &policy.namespace, End::Pod(pod)));
+            held.next().map(|pod| (policy, *cidr, pod))
+        })
+    })
 }

@@ -20,7 +20,7 @@ use netpol::spelling::LISTED;
 
 use super::colour::Colour;
 use super::sources::Sources;
-use super::{Failure, say};
+use super::{Failure, say_sentences};
 
 /// Say whether a connection may be made, and which rule decided
 ///
@@ -104,7 +104,7 @@ impl Why {
         if self.source != EVERYBODY && answers.iter().any(|answer| *answer != answers[0]) {
             text.push_str("the pods differ: some may connect, and some may not\n");
         }
-        say(text.trim_end())?;
+        say_sentences(text.trim_end())?;
         verdict(&answers, self.expect.map(Answer::from))
     }
 }

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::ListedEnd;
 use super::filters::{Filters, Pass};
+use super::{ListedEnd, NamedEnd};
 use crate::connections::Connections;
 use crate::isolation::Block;
 use crate::policy::Direction;
@@ -57,6 +57,11 @@ pub(super) struct Range {
 }
 
 impl Range {
+    /// The range, and what it is called.
+    pub(super) fn named(&self) -> NamedEnd<'_> {
+        NamedEnd { end: &self.end, name: &self.name }
+    }
+
     fn new(is_v6: bool, (low, high, connections): Numbers) -> Self {
         let end = ListedEnd::External(address(low, is_v6), address(high, is_v6));
         Self { name: end.to_string(), end, connections }

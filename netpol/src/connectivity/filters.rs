@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::ListedEnd;
 use super::interned::{ALL, Id, Interned, NONE};
+use super::{ListedEnd, NamedEnd};
 use crate::cluster::{Cluster, Pod, PodsByNamespace};
 use crate::connections::Connections;
 use crate::isolation::{Allowance, Block, Isolation};
@@ -22,41 +22,67 @@ pub(super) enum Reading {
 pub(super) struct Pass<'a> {
     pub ingress: Filters<'a>,
     pub egress: Filters<'a>,
-    /// For every pod, the filters that let it in.
+    /// For every pod, the place in `admitted` of the filters that let it in.
+    admitted_of_pod: Vec<usize>,
     admitted: Vec<Vec<(usize, Id)>>,
+}
+
+/// What tells sources apart under one reading: the filter of what passes out, and those that let in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Kind {
+    egress: usize,
+    admitted: usize,
 }
 
 impl<'a> Pass<'a> {
     pub(super) fn new(world: &World<'a>, interned: &mut Interned, reading: Reading) -> Self {
         let [ingress, egress] =
             Direction::BOTH.map(|way| Filters::new(world, interned, way, reading));
-        let admitted = ingress.by_peer(world.pods.len());
-        Self { ingress, egress, admitted }
+        let (mut numbers, mut admitted) = (HashMap::new(), Vec::new());
+        let by_peer = ingress.by_peer(world.pods.len()).into_iter();
+        let admitted_of_pod = by_peer.map(|filters| {
+            *numbers.entry(filters).or_insert_with_key(|filters| {
+                admitted.push(filters.clone());
+                admitted.len() - 1
+            })
+        });
+        let admitted_of_pod = admitted_of_pod.collect();
+        Self { ingress, egress, admitted_of_pod, admitted }
     }
 
-    /// What may pass from the end at `source` to others: their places, and what. `row` is as long as
-    /// there are ends, and empty before and after.
+    /// What tells these pods apart from others, sorted.
+    pub(super) fn kinds(&self, pods: std::ops::Range<usize>) -> Vec<Kind> {
+        let kind =
+            |pod| Kind { egress: self.egress.of_pod[pod], admitted: self.admitted_of_pod[pod] };
+        let mut kinds: Vec<Kind> = pods.map(kind).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds
+    }
+
+    /// What may pass from an end whose pods are of these kinds to all ends, itself too: their places, and
+    /// what. `row` is as long as there are ends, and empty before and after.
     pub(super) fn row(
         &self,
         world: &World<'_>,
         interned: &mut Interned,
         row: &mut Row,
-        source: usize,
+        kinds: &[Kind],
     ) -> Vec<(usize, Id)> {
         let mut admits = vec![NONE; self.ingress.list.len()];
-        for pod in world.pods_of(source) {
+        for Kind { egress, admitted } in kinds {
             admits.fill(NONE);
             admits[OPEN] = ALL;
-            for (filter, id) in &self.admitted[pod] {
+            for (filter, id) in &self.admitted[*admitted] {
                 admits[*filter] = *id;
             }
             let mut add = |interned: &mut Interned, destination: usize, out: Id| {
                 let inwards = admits[self.ingress.of_pod[destination]];
-                if inwards != NONE && world.end_of_pod[destination] != source {
+                if inwards != NONE {
                     row.join(interned, world.end_of_pod[destination], out, inwards);
                 }
             };
-            match self.egress.of_pod[pod] {
+            match *egress {
                 OPEN => (0..world.pods.len()).for_each(|peer| add(interned, peer, ALL)),
                 filter => {
                     for (peer, id) in &self.egress.list[filter].peers {
@@ -110,6 +136,11 @@ impl<'a> World<'a> {
         world.first_pod_of_end.push(world.pods.len());
         world.by_namespace = PodsByNamespace::new(&world.pods);
         world
+    }
+
+    /// The end of this number, and what it is called.
+    pub(super) fn named(&self, end: usize) -> NamedEnd<'_> {
+        NamedEnd { end: &self.ends[end], name: &self.names[end] }
     }
 
     pub(super) fn pods_of(&self, end: usize) -> std::ops::Range<usize> {

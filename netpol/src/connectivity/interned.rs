@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::{Certainty, NamedEnd, Pair};
 use crate::connections::Connections;
 
 /// The number of a set of connections.
@@ -19,6 +20,8 @@ pub(super) const ALL: Id = 1;
 /// Every set that has a number, and what was found of two of them.
 pub(super) struct Interned {
     list: Vec<Connections>,
+    /// What each is called.
+    names: Vec<String>,
     ids: HashMap<Connections, Id>,
     found: HashMap<(Operation, (Id, Id)), Id>,
 }
@@ -31,7 +34,8 @@ enum Operation {
 
 impl Default for Interned {
     fn default() -> Self {
-        let mut interned = Self { list: Vec::new(), ids: HashMap::new(), found: HashMap::new() };
+        let (list, names) = (Vec::new(), Vec::new());
+        let mut interned = Self { list, names, ids: HashMap::new(), found: HashMap::new() };
         assert_eq!(interned.id(Connections::none()), NONE);
         assert_eq!(interned.id(Connections::all()), ALL);
         interned
@@ -45,6 +49,7 @@ impl Interned {
             return *id;
         }
         let id = Id::try_from(self.list.len()).expect("memory ends before the numbers do");
+        self.names.push(connections.to_string());
         self.list.push(connections.clone());
         self.ids.insert(connections, id);
         id
@@ -53,6 +58,18 @@ impl Interned {
     /// The set of this number.
     pub(super) fn get(&self, id: Id) -> &Connections {
         &self.list[id as usize]
+    }
+
+    /// The pair between which this set may pass.
+    pub(super) fn pair<'p>(
+        &'p self,
+        source: NamedEnd<'p>,
+        destination: NamedEnd<'p>,
+        id: Id,
+        certainty: Certainty,
+    ) -> Pair<'p> {
+        let ports = &self.names[id as usize];
+        Pair { source, destination, connections: self.get(id), ports, certainty }
     }
 
     /// What is in both.

@@ -137,7 +137,7 @@ impl Subject<'_> {
             0 if !self.foreign.is_empty() => {
                 format!("Whether another policy isolates them for {direction} is not known")
             }
-            0 if self.selected.pods.is_empty() => {
+            0 if self.selected.is_empty() => {
                 format!("Unless another policy isolates them for {direction}, {all}")
             }
             0 => format!("No other policy isolates them for {direction} at the moment: {all}"),
@@ -195,7 +195,7 @@ impl Subject<'_> {
             };
             let mut sentence = self.sentence(words, &format!("{path}.{preposition}[{number}]"));
             if self.has_pods() {
-                let named = Named::peer(self.cluster, own, one);
+                let named = Named::peer(self.known, own, one);
                 sentence.below = match one {
                     Peer::Pods { .. } => named.sentences().into_iter().map(Sentence::new).collect(),
                     // Blocks are about what is outside; that one holds no pod is nothing to tell.
@@ -219,7 +219,7 @@ impl Subject<'_> {
         let destinations = match direction {
             Direction::Ingress => &self.selected,
             Direction::Egress => {
-                named = Named::rule(self.cluster, rule);
+                named = Named::rule(self.known, rule);
                 &named
             }
         };

@@ -44,7 +44,7 @@ enum Part {
 /// What is said of a part of the first policy of `text`.
 fn said(text: &str, part: &Part) -> Vec<String> {
     let manifests = read(text);
-    let description = describe(&manifests, 0).unwrap();
+    let description = Describer::new(&manifests).describe(0).unwrap();
     match part {
         Part::Selection => lines(&description.selection),
         Part::Ingress => lines(&description.ingress),
@@ -396,7 +396,7 @@ fn of_many_pods_ten_are_named_and_the_rest_counted() {
 #[test]
 fn without_pods_in_the_inputs_nothing_is_said_of_the_moment() {
     let manifests = read(&policy("{podSelector: {}, ingress: [{from: [{podSelector: {}}]}]}"));
-    let description = describe(&manifests, 0).unwrap();
+    let description = Describer::new(&manifests).describe(0).unwrap();
     assert!(!description.to_string().contains("moment"), "{description}");
     let general = general(&manifests, &[description]).to_string();
     assert!(general.contains("there is no pod or workload"), "{general}");
@@ -414,12 +414,12 @@ fn rule_18_a_block_that_holds_a_pods_address_says_so() {
         ]
     );
     let manifests = read(&text);
-    let description = describe(&manifests, 0).unwrap();
+    let description = Describer::new(&manifests).describe(0).unwrap();
     let told = general(&manifests, &[description]).to_string();
     assert!(told.contains("ipBlock") && !told.contains("excepts"), "{told}");
     assert!(!general(&manifests, &[]).to_string().contains("ipBlock"));
     let manifests = read(&text.replace("/8}", "/8, except: [10.1.0.0/16]}"));
-    let told = general(&manifests, &[describe(&manifests, 0).unwrap()]).to_string();
+    let told = general(&manifests, &[Describer::new(&manifests).describe(0).unwrap()]).to_string();
     assert!(told.contains("excepts"), "{told}");
 }
 
@@ -467,7 +467,7 @@ fn rule_1_other_policies_of_the_same_pods_are_told_with_their_place() {
 fn each_part_is_told_with_the_line_where_it_is_written() {
     let text = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec:\n  podSelector:\n    matchLabels: {a: b}\n  policyTypes: [Ingress]\n  ingress:\n  - from:\n    - podSelector: {}\n    - ipBlock: {cidr: 9.9.9.9/32}\n  - {}\n";
     let manifests = read(text);
-    let description = describe(&manifests, 0).unwrap();
+    let description = Describer::new(&manifests).describe(0).unwrap();
     let line = |sentence: &Sentence| sentence.place.as_ref().unwrap().line.unwrap();
     assert_eq!(description.place.line, Some(1));
     assert_eq!(line(&description.selection), 5);

@@ -13,7 +13,7 @@ const CONFIGURES: [&str; 9] =
     ["Monitor", "Rule", "Config", "Policy", "Issuer", "Certificate", "Route", "Binding", "Secret"];
 
 /// Domains of label keys that operators put on the pods that they make, wherever their resource is.
-const DOMAINS: [&str; 13] = [
+const DOMAINS: [&str; 14] = [
     "operator.prometheus.io",
     "strimzi.io",
     "cnpg.io",
@@ -27,6 +27,7 @@ const DOMAINS: [&str; 13] = [
     "sparkoperator.k8s.io",
     "ray.io",
     "cass-operator.datastax.com",
+    "longhorn.io",
 ];
 
 /// Labels that Kubernetes' own controllers give to pods, and templates do not have.
@@ -84,7 +85,7 @@ impl Operators<'_> {
 
 /// Whether a label is one that a known operator puts on pods.
 fn is_known(Requirement { key, operator }: &Requirement) -> bool {
-    if let Some((domain, _)) = key.split_once('/')
+    if let Some(domain) = domain_of(key)
         && DOMAINS.iter().any(|known| is_within(domain, known))
     {
         return true;
@@ -99,6 +100,15 @@ fn is_known(Requirement { key, operator }: &Requirement) -> bool {
     }
 }
 
+/// The domain of a label's key: its prefix, or the key itself where it is one without a prefix, as Longhorn's
+/// `recurring-job.longhorn.io` is.
+fn domain_of(key: &str) -> Option<&str> {
+    match key.split_once('/') {
+        Some((domain, _)) => Some(domain),
+        None => key.contains('.').then_some(key),
+    }
+}
+
 fn is_within(domain: &str, outer: &str) -> bool {
     domain.strip_suffix(outer).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
@@ -110,7 +120,7 @@ impl Resource {
         if CONFIGURES.iter().any(|end| self.kind.ends_with(end)) {
             return false;
         }
-        let domain = key.split_once('/').map(|(domain, _)| domain);
+        let domain = domain_of(key);
         let related = |domain| is_within(domain, &self.group) || is_within(&self.group, domain);
         if domain.is_some_and(related) {
             return true;
@@ -192,6 +202,20 @@ mod tests {
         }
         for label in ["app: longhorns", "example.io/longhorn: a"] {
             assert!(told(&(web.clone() + &peer(label)))[0].starts_with("warning: "), "{label}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_a_domain_itself_is_of_that_domain() {
+        let web = pod("monitoring/web", "app: web", "");
+        let policy = |key: &str| {
+            let selector = format!("{{matchExpressions: [{{key: {key}, operator: Exists}}]}}");
+            policy("monitoring", &format!("{{podSelector: {selector}, ingress: [{{}}]}}"))
+        };
+        let longhorn = told(&(web.clone() + &policy("recurring-job.longhorn.io")));
+        assert!(longhorn[0].starts_with("note: "), "{longhorn:?}");
+        for other in ["recurring-job.example.io", "longhorn", "notlonghorn.io"] {
+            assert!(told(&(web.clone() + &policy(other)))[0].starts_with("warning: "), "{other}");
         }
     }
 

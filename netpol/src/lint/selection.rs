@@ -25,9 +25,9 @@ impl Reached {
         let mut reached: BTreeMap<_, _> =
             isolated.into_iter().map(|end| (end, Connections::none())).collect();
         if !reached.is_empty() {
-            each_pair(cluster, |_, destination, connections, _| {
-                if let Some(known) = reached.get_mut(destination) {
-                    known.extend(connections);
+            each_pair(cluster, |pair| {
+                if let Some(known) = reached.get_mut(pair.destination.end) {
+                    known.extend(pair.connections);
                 }
             });
         }

@@ -61,7 +61,7 @@ impl Context<'_> {
         for (service, written) in self.cluster.services().iter().zip(written) {
             let Endpoints::Pods(pods) = service.endpoints(self.cluster.pods()) else { continue };
             let told = if pods.is_empty() {
-                self.selects_nobody(service)
+                self.selects_nobody(service, written)
             } else {
                 self.unreached(service, &pods)
             };
@@ -73,8 +73,27 @@ impl Context<'_> {
         }
     }
 
-    fn selects_nobody(&self, service: &Service) -> Vec<(Level, String, String)> {
+    fn selects_nobody(
+        &self,
+        service: &Service,
+        written: &WrittenPolicy,
+    ) -> Vec<(Level, String, String)> {
         let Service { namespace, .. } = service;
+        // A template that is meant for the namespace of who applies it.
+        let there = |pod: &&Pod| {
+            let namespace = pod.namespace.clone();
+            Service { namespace, ..service.clone() }.selects(pod)
+        };
+        if !written.names_namespace()
+            && let Some(pod) = self.cluster.pods().iter().find(there)
+        {
+            let message = format!(
+                "Service {service} selects no pod in namespace {namespace}, where it is as it names none; \
+                 if it is applied to namespace {}, as {pod} is, it is right",
+                pod.namespace
+            );
+            return vec![(Level::Note, "spec.selector".to_owned(), message)];
+        }
         let labels = selector(service.selector.as_ref().unwrap_or(&service.labels));
         let (level, message) = match self.operators.may_make(&labels, Some(namespace)) {
             Some(made) => (
@@ -189,6 +208,27 @@ mod tests {
         for spec in ["{ports: [{port: 1}]}", "{type: ExternalName, externalName: a.example}"] {
             assert_eq!(told(&shop(spec)), [""; 0], "{spec}");
         }
+    }
+
+    #[test]
+    fn a_service_that_names_no_namespace_may_be_meant_for_that_of_its_pods() {
+        let unnamed = |app: &str| {
+            format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: db}}\n\
+                 spec: {{selector: {{app: {app}}}, ports: [{{port: 5432}}]}}\n---\n"
+            )
+        };
+        let pods = pod("shop/db", "app: db", "");
+        assert_eq!(
+            told(&(pods.clone() + &unnamed("db"))),
+            [
+                "note: spec.selector: Service default/db selects no pod in namespace default, where it is \
+                 as it names none; if it is applied to namespace shop, as shop/db is, it is right"
+            ]
+        );
+        assert!(told(&(pods.clone() + &unnamed("bd")))[0].starts_with("warning: "));
+        let named = unnamed("db").replace("{name: db}", "{name: db, namespace: default}");
+        assert!(told(&(pods + &named))[0].starts_with("warning: "));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-use std::cell::RefCell;
+use std::sync::Condvar;
+use std::time::Duration;
 
 use super::*;
 
@@ -6,16 +7,16 @@ use super::*;
 struct Fake<'f> {
     api_resources: &'f str,
     may: &'f [&'f str],
-    asked: RefCell<Vec<String>>,
+    asked: Mutex<Vec<String>>,
 }
 
 impl<'f> Fake<'f> {
     fn new(api_resources: &'f str, may: &'f [&'f str]) -> Self {
-        Self { api_resources, may, asked: RefCell::default() }
+        Self { api_resources, may, asked: Mutex::default() }
     }
 
     fn run(&self, arguments: &[&str]) -> Printed {
-        self.asked.borrow_mut().push(arguments.join(" "));
+        self.asked.lock().unwrap().push(arguments.join(" "));
         let success = |output: &str| Printed {
             is_success: true,
             output: output.to_owned(),
@@ -65,7 +66,7 @@ fn who_may_see_everything_asks_once_and_for_the_policies_of_others_too() {
     let live = fake.ask().unwrap();
     assert!(live.hidden.is_empty() && live.unseen.is_empty() && live.has_all_namespaces);
     assert_eq!(live.objects.len(), 1);
-    let asked = fake.asked.borrow();
+    let asked = fake.asked.lock().unwrap();
     assert_eq!(asked.len(), 2);
     assert!(
         asked[1].contains(",ciliumnetworkpolicies.cilium.io,")
@@ -123,4 +124,29 @@ fn a_cluster_that_does_not_answer_is_an_error_in_kubectls_words() {
     );
     let missing = |_: &[&str]| Err(io::ErrorKind::NotFound.into());
     assert!(matches!(ask(&missing, "default"), Err(LiveError::Run(_))));
+}
+
+#[test]
+fn lists_are_asked_for_side_by_side_and_no_more_than_eight() {
+    let (running, changed) = (Mutex::new((0, 0)), Condvar::new());
+    let fake = Fake::new(CILIUM, &["namespaces"]);
+    let kubectl = |arguments: &[&str]| {
+        let mut counts = running.lock().unwrap();
+        counts.0 += 1;
+        counts.1 = counts.1.max(counts.0);
+        changed.notify_all();
+        // One that is alone waits for company: what is asked for one after the other never has any.
+        if arguments[0] == "get" && !arguments[1].contains(',') {
+            let long = Duration::from_millis(300);
+            counts = changed.wait_timeout_while(counts, long, |(_, most)| *most < 2).unwrap().0;
+        }
+        counts.0 -= 1;
+        drop(counts);
+        Ok(fake.run(arguments))
+    };
+    let live = ask(&kubectl, "mine").unwrap();
+    let (_, most) = *running.lock().unwrap();
+    assert!((2..=AT_ONCE).contains(&most), "{most}");
+    assert_eq!(live.objects.len(), 1);
+    assert_eq!(live.unseen.len(), 3 * 2, "{:?}", live.unseen);
 }

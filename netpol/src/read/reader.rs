@@ -6,7 +6,7 @@ use std::path::Path;
 use k8s_openapi::api::{apps, batch, core, networking};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::document::{Document, ParseError};
 use super::files::{self, FileError, Files};
@@ -327,7 +327,9 @@ impl Reader {
         let Some(object) = self.decode::<core::v1::Service>(source) else { return };
         match Service::from_api(&object) {
             Ok(service) => {
-                let document = source.document.part("", Value::Null);
+                // Where it is, it may not say itself; of the rest only places are asked for.
+                let metadata = json!({"metadata": source.document.value["metadata"]});
+                let document = source.document.part("", metadata);
                 let written = WrittenPolicy { file: source.file.to_owned(), document };
                 let identity = identity("Service", &object.metadata);
                 self.add(
