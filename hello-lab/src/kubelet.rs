@@ -32,6 +32,8 @@ pub mod pod;
 
 mod probe;
 
+mod identity;
+
 pub(crate) mod container;
 
 mod worker;

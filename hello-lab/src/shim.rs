@@ -33,6 +33,7 @@ mod enter;
 mod protocol;
 pub(crate) mod root;
 mod serve;
+mod system_calls;
 mod terminal;
 
 use std::ffi::{OsStr, OsString};

@@ -175,6 +175,100 @@ fn the_machines_devices_and_settings_are_out_of_reach() {
     }
 }
 
+/// What comes to `attack listen` in the pod `victim` of all that the pod `attacker` sends there, also as if it
+/// came from the pod `friend`, the node and a stranger.
+fn arrived(lab: &Lab, round: usize) -> Vec<String> {
+    let addresses = |pod: &str| {
+        let ips = lab.json(&format!("pod {pod}"))["status"]["podIPs"].clone();
+        let ips = ips.as_array().unwrap().iter().map(|ip| ip["ip"].as_str().unwrap().to_owned());
+        ips.collect::<Vec<_>>()
+    };
+    let (victim, friend) = (addresses("victim").join(" "), addresses("friend").join(" "));
+    let names = format!("{friend} 10.244.0.1 fd00:10:244::1 192.0.2.1 2001:db8::1");
+    let _ = lab.kubectl(&format!("exec attacker -- attack reach 9000 {victim} {names}"));
+    // What comes later than all of that, and may.
+    let _ = lab.kubectl(&format!("exec friend -- attack reach 9000 {victim}"));
+    let mut log = String::new();
+    wait_for("what is permitted", || {
+        log = lab.kubectl("logs victim");
+        (log.lines().filter(|line| *line == "got end").count() == round).then_some(())
+    });
+    log.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn no_packet_of_a_pod_gets_round_a_policy_or_has_another_ones_source() {
+    for user in users() {
+        let lab = attacked(user);
+        let _ = lab.kubectl("run victim --image attack:1 -- listen 9000");
+        let _ = lab.kubectl("run friend --image attack:1 -l app=friend -- wait");
+        let _ = lab.kubectl("wait --for=condition=Ready pod/victim pod/friend --timeout=30s");
+        if lab.json("pod victim")["status"]["podIPs"].as_array().unwrap().len() < 2 {
+            let test = "no_packet_of_a_pod_gets_round_a_policy_or_has_another_ones_source";
+            return end_to_end::skip(test, "this kernel has no IPv6");
+        }
+        // Without a policy each way is one; but in nobody else's name.
+        let open = arrived(&lab, 2);
+        for way in ["v4", "v6", "large", "lite", "broadcast", "multicast"] {
+            assert!(open.contains(&format!("got {way}")), "{way}: {open:?}");
+        }
+        assert!(!open.iter().any(|line| line.starts_with("got as ")), "{open:?}");
+
+        let policy = serde_json::json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "p"},
+            "spec": {
+                "podSelector": {"matchLabels": {"run": "victim"}},
+                "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "friend"}}}]}],
+            },
+        });
+        let _ = lab.kubectl_with("apply -f -", &policy.to_string());
+        let shut = arrived(&lab, 3);
+        let count = |way: &str| shut[open.len()..].iter().filter(|line| *line == way).count();
+        // Those of the friend, to its one address of each family.
+        assert_eq!((count("got v4"), count("got v6")), (1, 1), "{shut:?}");
+        assert_eq!(count("got large"), 2, "{shut:?}");
+        assert!(!shut.iter().any(|line| line.starts_with("got as ")), "{shut:?}");
+        lab.end();
+    }
+}
+
+#[test]
+fn a_pod_has_no_socket_and_no_keyring_that_is_not_its_own() {
+    for user in users() {
+        let lab = attacked(user);
+        let tried = lab.kubectl("exec attacker -- attack sockets");
+        // AF_UNIX, AF_INET, AF_INET6, AF_NETLINK: what a network namespace has.
+        let made = tried.lines().filter_map(|line| line.strip_suffix(": made"));
+        let foreign: Vec<&str> = made
+            .filter(|line| !["1", "2", "10", "16"].contains(&line.split(' ').nth(1).unwrap()))
+            .collect();
+        assert!(foreign.is_empty(), "{foreign:?}");
+        // AF_VSOCK, which no namespace bounds, on whatever kernel.
+        let refused = "family 40 type 1: Operation not permitted";
+        assert!(tried.contains(refused), "{tried}");
+        assert!(tried.contains("family 10 type 2: made"), "{tried}");
+
+        // keyctl(2), add_key(2), request_key(2), and io_uring_setup(2), which makes sockets of any family.
+        let numbers = match std::env::consts::ARCH {
+            "x86_64" => [250, 248, 249, 425],
+            _ => [219, 217, 218, 425],
+        };
+        for number in numbers {
+            let script = format!("exec perl -e 'syscall({number}, 0, -4, 0, 0, 0); print $!+0'");
+            let said = shell(&lab, &format!("command -v perl >/dev/null || exit 3; {script}"));
+            if said.status.code() == Some(3) {
+                end_to_end::skip(
+                    "a_pod_has_no_socket_and_no_keyring_that_is_not_its_own",
+                    "there is no perl to make system calls by number",
+                );
+                break;
+            }
+            assert_eq!(said.ok(), "1", "system call {number} is EPERM");
+        }
+        lab.end();
+    }
+}
+
 #[test]
 fn a_script_of_the_machine_can_be_run() {
     let lab = attacked(As::Myself);

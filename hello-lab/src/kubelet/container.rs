@@ -7,15 +7,16 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hello_common::error::Chain;
 use hello_common::exit;
 use k8s_openapi::api::core::v1 as core;
 use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Group};
 use tokio::sync::watch;
 
 use super::attach::{Attachable, Output};
 use super::environment::{self, Variables, expand};
 use super::exec::{self, ExecError, Further, TERM};
+use super::identity::{User, identity};
 use super::images::Image;
 use super::pod::{Running, Surroundings, Wanted};
 use super::probe::Check;
@@ -51,17 +52,17 @@ enum Turned {
     Failed,
 }
 
-/// Why a container waits: a reason by name, and its message.
-type Waiting = (&'static str, String);
-
 impl Container {
     /// Runs it until it has ended for good or is no longer wanted.
     pub(super) async fn run(mut self) {
-        let (image, user) = match self.image_and_user() {
-            Ok(found) => found,
-            Err((reason, message)) => {
+        let Surroundings { images, privileged, .. } = &self.running.surroundings;
+        let found = identity(&self.spec, self.running.spec(), images, *privileged);
+        let (image, user) = match found {
+            Ok((image, user)) => (image.clone(), user),
+            Err(refusal) => {
+                let message = refusal.to_string();
                 self.running.tell(Severity::Warning, "Failed", &message);
-                self.set(State::Waiting(reason, message));
+                self.set(State::Waiting(refusal.reason(), message));
                 self.no_longer_wanted().await;
                 return;
             }
@@ -104,55 +105,11 @@ impl Container {
         }
     }
 
-    /// The program, and who is to run it: nobody in particular where the lab is an ordinary
-    /// user's.
-    fn image_and_user(&self) -> Result<(Image, Option<(u32, u32)>), Waiting> {
-        let surroundings = &self.running.surroundings;
-        let reference = self.spec.image.as_deref().unwrap_or_default();
-        let Some(image) = surroundings.images.find(reference) else {
-            let known = surroundings.images.known();
-            let message = format!(
-                "hello-lab has no registry and no image {reference:?}. Start it with --image \
-                 {reference}=PATH, the path of a program on this machine; without that it knows {known}"
-            );
-            return Err(("ImagePullBackOff", message));
-        };
-        let own = self.spec.security_context.clone().unwrap_or_default();
-        let pod = self.running.spec().security_context.clone().unwrap_or_default();
-        let number = |value: Option<i64>| value.and_then(|value| u32::try_from(value).ok());
-        let user = number(own.run_as_user.or(pod.run_as_user)).unwrap_or(image.user);
-        let asked = number(own.run_as_group.or(pod.run_as_group));
-        if user == 0 && own.run_as_non_root.or(pod.run_as_non_root) == Some(true) {
-            let message = "container has runAsNonRoot and runAsUser is 0".to_owned();
-            return Err(("CreateContainerConfigError", message));
-        }
-        if !surroundings.privileged {
-            return Ok((image.clone(), None));
-        }
-        if user == 0 {
-            // It would be the machine's root: a process is not a container.
-            let message = "hello-lab runs no container as root; set runAsUser".to_owned();
-            return Err(("CreateContainerConfigError", message));
-        }
-        let group = match asked {
-            Some(group) if is_the_machines(group) => {
-                let message = format!(
-                    "hello-lab gives no container a group of this machine, as runAsGroup {group} is; \
-                     set another"
-                );
-                return Err(("CreateContainerConfigError", message));
-            }
-            Some(group) => group,
-            None => Some(user).filter(|group| !is_the_machines(*group)).unwrap_or(image.user),
-        };
-        Ok((image.clone(), Some((user, group))))
-    }
-
     /// Runs it once; how it ended, and whether it was told to.
     async fn run_once(
         &mut self,
         image: &Image,
-        user: Option<(u32, u32)>,
+        user: Option<User>,
         variables: Variables,
     ) -> (Ending, bool) {
         let started = now();
@@ -260,7 +217,7 @@ impl Container {
     fn process(
         &self,
         image: &Image,
-        user: Option<(u32, u32)>,
+        user: Option<User>,
         variables: Variables,
     ) -> Result<Spec, ExecError> {
         let named = |name: &str| {
@@ -403,9 +360,9 @@ impl Container {
         loop {
             match check.attempt(network, self.sandbox.network.address()).await {
                 Ok(()) => (successes, failures) = (successes + 1, 0),
-                Err(message) => {
+                Err(error) => {
                     (successes, failures) = (0, failures + 1);
-                    let message = format!("{name} probe failed: {message}");
+                    let message = format!("{name} probe failed: {}", Chain(&error));
                     self.running.tell(Severity::Warning, "Unhealthy", &message);
                 }
             }
@@ -435,10 +392,4 @@ impl Container {
             }
         });
     }
-}
-
-/// Whether a group has a name on this machine, and so may have files of it.
-fn is_the_machines(group: u32) -> bool {
-    // Where nobody can tell it may.
-    group == 0 || !matches!(Group::from_gid(Gid::from_raw(group)), Ok(None))
 }

@@ -1,5 +1,6 @@
 //! Probes, made from the node as a kubelet makes them.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -26,6 +27,45 @@ pub(super) struct Check {
     timeout: Duration,
     port: u16,
     http: Option<Http>,
+}
+
+/// Why a try of a probe has failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProbeError {
+    /// Nobody takes the connection.
+    #[error("dial tcp {to}")]
+    Connect {
+        /// Where to.
+        to: SocketAddr,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// There is no answer in HTTP.
+    #[error("Get \"http://{to}{path}\"")]
+    Get {
+        /// Where from.
+        to: SocketAddr,
+        /// What was asked for.
+        path: String,
+        /// Why not.
+        #[source]
+        cause: hyper::Error,
+    },
+    /// What the probe says is no request.
+    #[error("invalid probe")]
+    Request(#[source] hyper::http::Error),
+    /// The answer is that of a failure.
+    #[error("HTTP probe failed with statuscode: {0}")]
+    Status(u16),
+    /// There is no answer in time.
+    #[error("no answer from {to} within {timeout:?}")]
+    Timeout {
+        /// Where from.
+        to: SocketAddr,
+        /// How long it was waited for.
+        timeout: Duration,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -62,12 +102,16 @@ impl Check {
         })
     }
 
-    /// Tries once; the error is what an event says.
-    pub(super) async fn attempt(&self, network: &Network, address: Ipv4Addr) -> Result<(), String> {
+    /// Tries once.
+    pub(super) async fn attempt(
+        &self,
+        network: &Network,
+        address: Ipv4Addr,
+    ) -> Result<(), ProbeError> {
         let to = SocketAddr::new(address.into(), self.port);
         let attempt = async {
-            let stream =
-                network.connect(to).await.map_err(|error| format!("dial tcp {to}: {error}"))?;
+            let connected = network.connect(to).await;
+            let stream = connected.map_err(|cause| ProbeError::Connect { to, cause })?;
             match &self.http {
                 None => Ok(()),
                 Some(http) => http.get(stream, to).await,
@@ -75,13 +119,13 @@ impl Check {
         };
         tokio::time::timeout(self.timeout, attempt)
             .await
-            .unwrap_or_else(|_| Err(format!("no answer from {to} within {:?}", self.timeout)))
+            .unwrap_or(Err(ProbeError::Timeout { to, timeout: self.timeout }))
     }
 }
 
 impl Http {
-    async fn get(&self, stream: tokio::net::TcpStream, to: SocketAddr) -> Result<(), String> {
-        let failed = |error: hyper::Error| format!("Get \"http://{to}{}\": {error}", self.path);
+    async fn get(&self, stream: tokio::net::TcpStream, to: SocketAddr) -> Result<(), ProbeError> {
+        let failed = |cause| ProbeError::Get { to, path: self.path.clone(), cause };
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(failed)?;
         // It ends when the sender is dropped.
         let connection = tokio::spawn(connection);
@@ -92,15 +136,13 @@ impl Http {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let request = request
-            .body(Empty::<bytes::Bytes>::new())
-            .map_err(|error| format!("invalid probe: {error}"))?;
+        let request = request.body(Empty::<bytes::Bytes>::new()).map_err(ProbeError::Request)?;
         let response = sender.send_request(request).await.map_err(failed);
         drop(sender);
         connection.abort();
         match response?.status().as_u16() {
             200..=399 => Ok(()),
-            code => Err(format!("HTTP probe failed with statuscode: {code}")),
+            code => Err(ProbeError::Status(code)),
         }
     }
 }

@@ -32,6 +32,9 @@ pub(super) fn refusal(spec: &PodSpec) -> Option<String> {
         if probes(container).any(|probe| probe.exec.is_some() || probe.grpc.is_some()) {
             return has("exec or grpc probes; httpGet and tcpSocket work");
         }
+        if probes(container).any(|probe| !is_of_the_pod(probe)) {
+            return has("probes of another host, or of HTTPS; a probe asks its own pod by HTTP");
+        }
         if container.lifecycle.is_some() {
             return has("lifecycle hooks");
         }
@@ -93,6 +96,17 @@ fn probes(container: &Container) -> impl Iterator<Item = &Probe> {
     probes.into_iter().flatten()
 }
 
+/// Whether a probe asks the pod itself, and not by HTTPS.
+fn is_of_the_pod(probe: &Probe) -> bool {
+    let http = probe.http_get.as_ref();
+    let host = http.map_or_else(
+        || probe.tcp_socket.as_ref().and_then(|tcp| tcp.host.as_deref()),
+        |http| http.host.as_deref(),
+    );
+    let scheme = http.and_then(|http| http.scheme.as_deref());
+    host.unwrap_or_default().is_empty() && scheme.is_none_or(|scheme| scheme == "HTTP")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -107,7 +121,14 @@ mod tests {
 
     #[test]
     fn what_would_mislead_is_refused() {
+        let probe = |probe: Value| json!({"containers": [{"name": "c", "readinessProbe": probe}]});
         assert_eq!(refusal(&spec(json!({}))), None);
+        for own in [
+            json!({"httpGet": {"port": 80, "scheme": "HTTP", "host": ""}}),
+            json!({"tcpSocket": {"port": 80}}),
+        ] {
+            assert_eq!(refusal(&spec(probe(own))), None);
+        }
         for extra in [
             json!({"initContainers": [{"name": "i"}]}),
             json!({"hostNetwork": true}),
@@ -116,6 +137,9 @@ mod tests {
             json!({"containers": [{"name": "c", "env": [
                 {"name": "a", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
             ]}]}),
+            probe(json!({"httpGet": {"port": 80, "scheme": "HTTPS"}})),
+            probe(json!({"httpGet": {"port": 80, "host": "10.244.0.9"}})),
+            probe(json!({"tcpSocket": {"port": 80, "host": "10.244.0.9"}})),
         ] {
             assert!(refusal(&spec(extra.clone())).is_some(), "{extra}");
         }

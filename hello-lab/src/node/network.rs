@@ -7,6 +7,7 @@
 
 mod address_pool;
 pub mod services;
+mod source_address;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -142,11 +143,12 @@ impl Network {
         inside.set_link_up(POD_DEVICE).await.doing("bring up a pod's device")?;
         let gateway = Ipv4Route::new(Ipv4Addr::UNSPECIFIED, 0).gateway(NODE);
         inside.add_route(gateway).await.doing("give a pod its route")?;
-        if let Some(address) = pod.address_v6 {
-            let address = Ipv6Address::new(POD_DEVICE, address, POD_PREFIX_V6).nodad();
+        if let Some(own) = pod.address_v6 {
+            let address = Ipv6Address::new(POD_DEVICE, own, POD_PREFIX_V6).nodad();
             inside.add_address(address).await.doing("give a pod its address of IPv6")?;
             let gateway = Ipv6Route::new(Ipv6Addr::UNSPECIFIED, 0).gateway(NODE_V6);
             inside.add_route(gateway).await.doing("give a pod its route of IPv6")?;
+            source_address::hold(pod.namespace(), own).await?;
         }
         Ok(pod)
     }

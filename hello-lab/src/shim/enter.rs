@@ -12,6 +12,7 @@ use nix::unistd::{setgroups, sethostname, setsid};
 use super::protocol::Pod;
 use super::root;
 use super::serve::is_process_1;
+use super::system_calls;
 
 /// What a shim needs to start, and to end, processes of other users; these have none of it.
 const PRIVILEGES: [Capability; 5] = [
@@ -69,5 +70,6 @@ fn give_up_privileges(privileged: bool) -> anyhow::Result<()> {
     }
     // An ordinary user's containers are the same user's: they must not debug it.
     set_dumpable(false).context("cannot refuse to be debugged")?;
-    set_no_new_privs().context("cannot rule out new privileges")
+    set_no_new_privs().context("cannot rule out new privileges")?;
+    system_calls::restrict()
 }
