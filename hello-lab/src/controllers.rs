@@ -10,6 +10,7 @@
 )]
 
 mod deployment;
+mod endpoint_slice;
 mod endpoints;
 mod garbage;
 mod namespace;
@@ -37,5 +38,6 @@ pub fn step(store: &Store) {
     garbage::step(store);
     deployment::step(store);
     replica_set::step(store);
+    endpoint_slice::step(store);
     endpoints::step(store);
 }

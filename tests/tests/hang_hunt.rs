@@ -54,10 +54,17 @@ fn kinds() -> Vec<Kind> {
     let kind = |group, plural, namespaced, manifest| Kind { group, plural, namespaced, manifest };
     vec![
         kind("/api/v1", "configmaps", true, json!({"metadata": {"name": "c"}, "data": {"a": "b"}})),
+        kind("/api/v1", "endpoints", true, json!({"metadata": {"name": "n"}, "subsets": []})),
         kind("/api/v1", "events", true, json!({"metadata": {"name": "v"}, "involvedObject": {}})),
         kind("/api/v1", "namespaces", false, named("hunted")),
         kind("/api/v1", "nodes", false, named("hunted")),
         kind("/api/v1", "pods", true, pod),
+        kind(
+            "/api/v1",
+            "secrets",
+            true,
+            json!({"metadata": {"name": "t"}, "stringData": {"a": "b"}}),
+        ),
         kind("/api/v1", "serviceaccounts", true, named("s")),
         kind("/api/v1", "services", true, own("hello-app/hello-server.yaml", "Service")),
         kind("/apis/apps/v1", "deployments", true, deployment),

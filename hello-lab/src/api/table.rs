@@ -93,6 +93,8 @@ fn columns(kind: Kind) -> Vec<Column> {
             &["Source", "First Seen", "Count", "Name"],
         ),
         Kind::ConfigMap => split(&["Name", "Data", "Age"], &[]),
+        Kind::Secret => split(&["Name", "Type", "Data", "Age"], &[]),
+        Kind::Endpoints => split(&["Name", "Endpoints", "Age"], &[]),
         Kind::ServiceAccount => split(&["Name", "Age"], &[]),
     }
 }
@@ -172,9 +174,14 @@ fn cells(object: &Object) -> Vec<Value> {
             ]
         }
         Kind::ConfigMap => {
-            let data = value["data"].as_object().map_or(0, Map::len);
-            vec![name(), data.to_string().into(), age()]
+            let keys = |field: &str| value[field].as_object().map_or(0, Map::len);
+            vec![name(), (keys("data") + keys("binaryData")).to_string().into(), age()]
         }
+        Kind::Secret => {
+            let keys = value["data"].as_object().map_or(0, Map::len);
+            vec![name(), value["type"].clone(), keys.to_string().into(), age()]
+        }
+        Kind::Endpoints => vec![name(), endpoints(value).into(), age()],
         Kind::ServiceAccount => vec![name(), age()],
     }
 }
@@ -235,6 +242,25 @@ fn template(spec: &Value) -> [Value; 3] {
     let list =
         |field: &str| each(containers).map(|one| text(&one[field])).collect::<Vec<_>>().join(",");
     [list("name").into(), list("image").into(), selector(&spec["selector"]).into()]
+}
+
+/// The first three addresses with their ports (`formatEndpoints`).
+fn endpoints(value: &Value) -> String {
+    let mut all = Vec::new();
+    for subset in each(&value["subsets"]) {
+        let ports: Vec<_> = each(&subset["ports"]).map(|port| text(&port["port"])).collect();
+        for address in each(&subset["addresses"]).map(|address| text(&address["ip"])) {
+            if ports.is_empty() {
+                all.push(address.clone());
+            }
+            all.extend(ports.iter().map(|port| format!("{address}:{port}")));
+        }
+    }
+    match all.len() {
+        0 => "<none>".to_owned(),
+        1..=3 => all.join(","),
+        more => format!("{} + {} more...", all[..3].join(","), more - 3),
+    }
 }
 
 fn service_ports(spec: &Value) -> String {

@@ -43,7 +43,11 @@ fn everything(store: &Store) -> Vec<(Key, Value)> {
             for condition in status["conditions"].as_array_mut().into_iter().flatten() {
                 condition["lastTransitionTime"].take();
             }
-            for pointer in ["/metadata/ownerReferences/0/uid", "/endpoints/0/targetRef/uid"] {
+            for pointer in [
+                "/metadata/ownerReferences/0/uid",
+                "/endpoints/0/targetRef/uid",
+                "/subsets/0/addresses/0/targetRef/uid",
+            ] {
                 value.pointer_mut(pointer).map(Value::take);
             }
             (object.key(), value)

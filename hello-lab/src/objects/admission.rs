@@ -3,6 +3,8 @@
 
 mod service;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use netpol::field_error::FieldError;
 use serde_json::Value;
 
@@ -73,6 +75,7 @@ pub fn admit(store: &Store, kind: Kind, object: &mut Value) -> Result<Admitted, 
     if HAVE_STATUS.contains(&kind) {
         remove(object, "status");
     }
+    merge_strings(kind, object);
     defaults::apply(kind, object);
     let address = match kind {
         Kind::Service => service::allocate(store, object).map_err(|error| match error {
@@ -108,6 +111,7 @@ pub fn admit_change(kind: Kind, before: &Value, after: &mut Value) {
     if HAVE_STATUS.contains(&kind) {
         carry_over(before, after, "status");
     }
+    merge_strings(kind, after);
     defaults::apply(kind, after);
 }
 
@@ -122,6 +126,21 @@ const HAVE_STATUS: [Kind; 6] =
 fn strip_type(object: &mut Value) {
     remove(object, "apiVersion");
     remove(object, "kind");
+}
+
+/// The text of a Secret's `stringData` goes into `data`, in base64, and wins there; it is never read back
+/// (`Convert_v1_Secret_To_core_Secret`).
+fn merge_strings(kind: Kind, object: &mut Value) {
+    if kind != Kind::Secret {
+        return;
+    }
+    if let Some(strings) = object["stringData"].as_object().cloned() {
+        for (key, text) in strings {
+            let text = text.as_str().unwrap_or_default();
+            object["data"][key] = BASE64_STANDARD.encode(text).into();
+        }
+    }
+    remove(object, "stringData");
 }
 
 /// Makes a field what it was before: also absent.
@@ -186,6 +205,23 @@ mod tests {
             admit_change(kind, &before, &mut after);
             assert_eq!(after, before, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn the_strings_of_a_secret_are_its_data() {
+        let secret = json!({
+            "metadata": {"name": "s"},
+            "data": {"a": "b2xk", "b": "b2xk"},
+            "stringData": {"a": "new", "c": ""},
+        });
+        let before = admitted(Kind::Secret, secret);
+        let data = json!({"a": "bmV3", "b": "b2xk", "c": ""});
+        assert_eq!(before, json!({"metadata": {"name": "s"}, "type": "Opaque", "data": data}));
+        let mut after = before.clone();
+        after["stringData"] = json!({"b": "new"});
+        admit_change(Kind::Secret, &before, &mut after);
+        assert_eq!(after["data"], json!({"a": "bmV3", "b": "bmV3", "c": ""}));
+        assert!(after["stringData"].is_null());
     }
 
     #[test]

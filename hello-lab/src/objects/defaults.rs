@@ -38,6 +38,16 @@ pub fn apply(kind: Kind, object: &mut Value) {
         }
         Kind::Service => service(&mut object["spec"]),
         Kind::NetworkPolicy => network_policy(&mut object["spec"]),
+        Kind::Secret => set(object, "type", || "Opaque".into()),
+        Kind::Endpoints => {
+            for subset in object["subsets"].as_array_mut().into_iter().flatten() {
+                for port in subset["ports"].as_array_mut().into_iter().flatten() {
+                    set(port, "protocol", || "TCP".into());
+                }
+                remove_nulls(subset);
+            }
+            remove_nulls(object);
+        }
         Kind::ConfigMap | Kind::Event | Kind::Node | Kind::ServiceAccount | Kind::EndpointSlice => {
         }
     }

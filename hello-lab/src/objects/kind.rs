@@ -1,7 +1,9 @@
 //! The kinds of object that the lab knows, and where one object is among them.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
+};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, ResourceScope};
@@ -91,10 +93,12 @@ macro_rules! kinds {
 
 kinds! {
     ConfigMap ["cm"];
+    Endpoints ["ep"];
     Event ["ev"];
     Namespace ["ns"].with(&["status"]);
     Node ["no"].with(&["status"]);
     Pod ["po"].in_all().with(&["attach", "exec", "log", "portforward", "status"]);
+    Secret [];
     Service ["svc"].in_all().with(&["status"]);
     ServiceAccount ["sa"];
     Deployment ["deploy"].in_all().with(&["scale", "status"]);

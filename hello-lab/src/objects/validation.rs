@@ -1,6 +1,7 @@
 //! The API server's rules for the objects that the lab stores, as far as somebody could trip
 //! over them; those of a NetworkPolicy are netpol's.
 
+mod data;
 mod metadata;
 mod others;
 mod pod;
@@ -51,7 +52,9 @@ pub fn validate(kind: Kind, object: &Value) -> Vec<FieldError> {
             errors.extend(service(spec));
             errors.extend(others::service(spec));
         }
-        Kind::ConfigMap => errors.extend(others::config_map(object)),
+        Kind::ConfigMap => errors.extend(data::config_map(object)),
+        Kind::Secret => errors.extend(data::secret(object)),
+        Kind::Endpoints => errors.extend(others::endpoints(object)),
         Kind::EndpointSlice => errors.extend(others::endpoint_slice(object)),
         _ => {}
     }
@@ -78,7 +81,8 @@ pub fn validate_change(kind: Kind, before: &Value, after: &Value) -> Vec<FieldEr
             "spec",
             "a running pod of hello-lab cannot be changed; change what owns it, or delete it",
         )],
-        Kind::ConfigMap => others::config_map_change(before, after),
+        Kind::ConfigMap => data::config_map_change(before, after),
+        Kind::Secret => data::secret_change(before, after),
         Kind::EndpointSlice => {
             immutable("addressType", &before["addressType"], &after["addressType"])
                 .into_iter()
