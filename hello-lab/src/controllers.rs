@@ -14,6 +14,7 @@ mod endpoint_slice;
 mod endpoints;
 mod garbage;
 mod namespace;
+mod pods;
 mod replica_set;
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
 use super::garbage;
-use super::replica_set::{number, pods_of, replicas};
+use super::pods::{claim, number, selector};
+use super::replica_set::{pods_of, replicas};
 use crate::objects::events::{Severity, record};
 use crate::objects::meta::{condition, owner_reference, safe_encode};
 use crate::objects::names::{REVISION_ANNOTATION, TEMPLATE_HASH_LABEL};
@@ -43,11 +44,12 @@ pub(super) fn step(store: &Store) {
     }
 }
 
-/// The ReplicaSets that a Deployment controls.
+/// The ReplicaSets that a Deployment controls: also those that were left behind by another of its name.
 fn sets_of(store: &Store, deployment: &Object) -> Vec<Arc<Object>> {
-    let (mut sets, _) = store.list(Kind::ReplicaSet, Some(deployment.namespace()));
-    sets.retain(|set| set.controller() == Some(deployment.uid()));
-    sets
+    let (sets, _) = store.list(Kind::ReplicaSet, Some(deployment.namespace()));
+    let spec = deployment.typed::<Deployment>().spec.as_ref();
+    let Some(selector) = selector(spec.map(|spec| &spec.selector)) else { return Vec::new() };
+    claim(store, deployment, &selector, sets)
 }
 
 /// Names the template: the same for the same content, whatever the order of its fields.

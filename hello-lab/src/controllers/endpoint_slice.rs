@@ -13,7 +13,7 @@ use netpol::pod::NamedPort;
 use netpol::port::Protocol;
 use serde_json::{Value, json};
 
-use super::replica_set::{has_ended, is_ready, status};
+use super::pods::{has_ended, is_ready, status};
 use crate::objects::deletion::{self, Deletion};
 use crate::objects::meta::owner_reference;
 use crate::objects::names::SERVICE_NAME_LABEL;
