@@ -9,10 +9,12 @@
     deny(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::unreachable)
 )]
 
+mod cron_job;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod garbage;
+mod job;
 mod namespace;
 mod pods;
 mod replica_set;
@@ -20,25 +22,38 @@ mod replica_set;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use crate::objects::{Kind, Store};
 
 /// Runs every controller, for ever.
 pub async fn run(store: Store) {
     // No controller looks at events, of which there are the most.
     let kinds: Vec<_> = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Event).collect();
-    let mut version = 0;
+    let mut version = store.changed(0, &kinds).await;
     loop {
-        version = store.changed(version, &kinds).await;
-        step(&store);
+        let due = step(&store);
+        let time = async {
+            match due {
+                Some(due) => tokio::time::sleep(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = store.changed(version, &kinds) => version = changed,
+            () = time => {}
+        }
     }
 }
 
-/// Lets every controller look at the store once.
-pub fn step(store: &Store) {
+/// Lets every controller look at the store once. When one wants to look again though nothing has changed.
+pub(crate) fn step(store: &Store) -> Option<Duration> {
     namespace::step(store);
     garbage::step(store);
     deployment::step(store);
     replica_set::step(store);
+    let due = [cron_job::step(store), job::step(store)];
     endpoint_slice::step(store);
     endpoints::step(store);
+    due.into_iter().flatten().min()
 }

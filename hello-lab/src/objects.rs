@@ -21,6 +21,8 @@ pub mod events;
 
 pub mod store;
 
+pub mod schedule;
+
 mod allocation;
 
 pub mod meta;

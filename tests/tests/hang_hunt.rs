@@ -51,6 +51,8 @@ fn kinds() -> Vec<Kind> {
     }});
     let slice =
         json!({"metadata": {"name": "e"}, "addressType": "IPv4", "endpoints": [], "ports": []});
+    let mut ending = deployment["spec"]["template"].clone();
+    ending["spec"]["restartPolicy"] = "Never".into();
     let kind = |group, plural, namespaced, manifest| Kind { group, plural, namespaced, manifest };
     vec![
         kind("/api/v1", "configmaps", true, json!({"metadata": {"name": "c"}, "data": {"a": "b"}})),
@@ -69,6 +71,12 @@ fn kinds() -> Vec<Kind> {
         kind("/api/v1", "services", true, own("hello-app/hello-server.yaml", "Service")),
         kind("/apis/apps/v1", "deployments", true, deployment),
         kind("/apis/apps/v1", "replicasets", true, set),
+        kind("/apis/batch/v1", "cronjobs", true, json!({"metadata": {"name": "h"}, "spec": {
+            "schedule": "* * * * *", "jobTemplate": {"spec": { "template": ending }},
+        }})),
+        kind("/apis/batch/v1", "jobs", true, json!({"metadata": {"name": "j"}, "spec": {
+            "template": ending,
+        }})),
         kind("/apis/discovery.k8s.io/v1", "endpointslices", true, slice),
         kind(
             "/apis/networking.k8s.io/v1",

@@ -78,6 +78,14 @@ fn columns(kind: Kind) -> Vec<Column> {
             &["Name", "Desired", "Current", "Ready", "Age"],
             &["Containers", "Images", "Selector"],
         ),
+        Kind::Job => split(
+            &["Name", "Status", "Completions", "Duration", "Age"],
+            &["Containers", "Images", "Selector"],
+        ),
+        Kind::CronJob => split(
+            &["Name", "Schedule", "Timezone", "Suspend", "Active", "Last Schedule", "Age"],
+            &["Containers", "Images", "Selector"],
+        ),
         Kind::Service => {
             split(&["Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age"], &["Selector"])
         }
@@ -131,6 +139,26 @@ fn cells(object: &Object) -> Vec<Value> {
             cells.extend(template(spec));
             cells
         }
+        Kind::Job => {
+            let mut cells = job(object, name(), age());
+            cells.extend(template(spec));
+            cells
+        }
+        Kind::CronJob => {
+            let zone = spec["timeZone"].as_str().unwrap_or("<none>");
+            let last = &status["lastScheduleTime"];
+            let mut cells = vec![
+                name(),
+                spec["schedule"].clone(),
+                zone.into(),
+                if spec["suspend"] == true { "True" } else { "False" }.into(),
+                each(&status["active"]).count().into(),
+                if last.is_null() { "<none>".into() } else { age_of(last) },
+                age(),
+            ];
+            cells.extend(template(&spec["jobTemplate"]["spec"]));
+            cells
+        }
         Kind::Service => vec![
             name(),
             spec["type"].clone(),
@@ -143,36 +171,8 @@ fn cells(object: &Object) -> Vec<Value> {
         Kind::Namespace => vec![name(), status["phase"].clone(), age()],
         Kind::Node => node(object, name(), age()),
         Kind::NetworkPolicy => vec![name(), selector(&spec["podSelector"]).into(), age()],
-        Kind::EndpointSlice => {
-            let joined = |list: Vec<String>| match list.join(",") {
-                empty if empty.is_empty() => "<unset>".to_owned(),
-                list => list,
-            };
-            let ports = each(&value["ports"]).map(|port| text(&port["port"]));
-            let addresses = each(&value["endpoints"]).map(|one| text(&one["addresses"][0]));
-            vec![
-                name(),
-                value["addressType"].clone(),
-                joined(ports.collect()).into(),
-                joined(addresses.collect()).into(),
-                age(),
-            ]
-        }
-        Kind::Event => {
-            let about = &value["involvedObject"];
-            let kind = text(&about["kind"]).to_lowercase();
-            vec![
-                age_of(&value["lastTimestamp"]),
-                value["type"].clone(),
-                value["reason"].clone(),
-                format!("{kind}/{}", text(&about["name"])).into(),
-                value["message"].clone(),
-                value["source"]["component"].clone(),
-                age_of(&value["firstTimestamp"]),
-                value["count"].clone(),
-                name(),
-            ]
-        }
+        Kind::EndpointSlice => endpoint_slice(value, name(), age()),
+        Kind::Event => event(value, name()),
         Kind::ConfigMap => {
             let keys = |field: &str| value[field].as_object().map_or(0, Map::len);
             vec![name(), (keys("data") + keys("binaryData")).to_string().into(), age()]
@@ -234,6 +234,61 @@ fn node(object: &Object, name: Value, age: Value) -> Vec<Value> {
         info["kernelVersion"].clone(),
         info["containerRuntimeVersion"].clone(),
     ]
+}
+
+fn endpoint_slice(value: &Value, name: Value, age: Value) -> Vec<Value> {
+    let joined = |list: Vec<String>| match list.join(",") {
+        empty if empty.is_empty() => "<unset>".to_owned(),
+        list => list,
+    };
+    let ports = each(&value["ports"]).map(|port| text(&port["port"]));
+    let addresses = each(&value["endpoints"]).map(|one| text(&one["addresses"][0]));
+    vec![
+        name,
+        value["addressType"].clone(),
+        joined(ports.collect()).into(),
+        joined(addresses.collect()).into(),
+        age,
+    ]
+}
+
+fn event(value: &Value, name: Value) -> Vec<Value> {
+    let about = &value["involvedObject"];
+    let kind = text(&about["kind"]).to_lowercase();
+    vec![
+        age_of(&value["lastTimestamp"]),
+        value["type"].clone(),
+        value["reason"].clone(),
+        format!("{kind}/{}", text(&about["name"])).into(),
+        value["message"].clone(),
+        value["source"]["component"].clone(),
+        age_of(&value["firstTimestamp"]),
+        value["count"].clone(),
+        name,
+    ]
+}
+
+/// `printJob`.
+fn job(object: &Object, name: Value, age: Value) -> Vec<Value> {
+    let (spec, status) = (&object.value()["spec"], &object.value()["status"]);
+    let succeeded = status["succeeded"].as_u64().unwrap_or(0);
+    let completions = match (spec["completions"].as_u64(), spec["parallelism"].as_u64()) {
+        (Some(wanted), _) => format!("{succeeded}/{wanted}"),
+        (None, Some(parallelism @ 2..)) => format!("{succeeded}/1 of {parallelism}"),
+        (None, _) => format!("{succeeded}/1"),
+    };
+    let duration = status["startTime"].as_str().map_or_else(String::new, |start| {
+        let since_end = status["completionTime"].as_str().map_or(0, seconds_since);
+        hello_common::age::human_duration(seconds_since(start) - since_end)
+    });
+    let holds = |name: &str| {
+        each(&status["conditions"]).any(|one| one["type"] == name && one["status"] == "True")
+    };
+    let known = ["Complete", "Failed"].into_iter().find(|name| holds(name));
+    let state = known.or(object.is_terminating().then_some("Terminating")).or_else(|| {
+        ["Suspended", "FailureTarget", "SuccessCriteriaMet"].into_iter().find(|name| holds(name))
+    });
+    vec![name, state.unwrap_or("Running").into(), completions.into(), duration.into(), age]
 }
 
 /// Names and images of a template's containers, and the selector.

@@ -36,6 +36,24 @@ pub fn apply(kind: Kind, object: &mut Value) {
             set(&mut object["spec"], "replicas", || 1.into());
             pod_spec(&mut object["spec"]["template"]["spec"]);
         }
+        Kind::Job => {
+            job(&mut object["spec"]);
+            // `SetDefaults_Job`.
+            if object["metadata"]["labels"].as_object().is_none_or(serde_json::Map::is_empty) {
+                let labels = object["spec"]["template"]["metadata"]["labels"].clone();
+                if labels.is_object() {
+                    object["metadata"]["labels"] = labels;
+                }
+            }
+        }
+        Kind::CronJob => {
+            let spec = &mut object["spec"];
+            set(spec, "concurrencyPolicy", || "Allow".into());
+            set(spec, "suspend", || false.into());
+            set(spec, "successfulJobsHistoryLimit", || 3.into());
+            set(spec, "failedJobsHistoryLimit", || 1.into());
+            pod_spec(&mut spec["jobTemplate"]["spec"]["template"]["spec"]);
+        }
         Kind::Service => service(&mut object["spec"]),
         Kind::NetworkPolicy => network_policy(&mut object["spec"]),
         Kind::Secret => set(object, "type", || "Opaque".into()),
@@ -90,6 +108,21 @@ fn pod_spec(spec: &mut Value) {
         }
         remove_nulls(container);
     }
+}
+
+/// `SetDefaults_Job`.
+fn job(spec: &mut Value) {
+    if spec["completions"].is_null() && spec["parallelism"].is_null() {
+        set(spec, "completions", || 1.into());
+    }
+    set(spec, "parallelism", || 1.into());
+    set(spec, "backoffLimit", || 6.into());
+    set(spec, "completionMode", || "NonIndexed".into());
+    set(spec, "suspend", || false.into());
+    set(spec, "podReplacementPolicy", || "TerminatingOrFailed".into());
+    set(spec, "manualSelector", || false.into());
+    pod_spec(&mut spec["template"]["spec"]);
+    remove_nulls(spec);
 }
 
 fn service(spec: &mut Value) {

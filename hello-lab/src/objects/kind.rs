@@ -1,6 +1,7 @@
 //! The kinds of object that the lab knows, and where one object is among them.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
 };
@@ -103,6 +104,8 @@ kinds! {
     ServiceAccount ["sa"];
     Deployment ["deploy"].in_all().with(&["scale", "status"]);
     ReplicaSet ["rs"].in_all().with(&["scale", "status"]);
+    CronJob ["cj"].in_all().with(&["status"]);
+    Job [].in_all().with(&["status"]);
     EndpointSlice [];
     NetworkPolicy ["netpol"];
 }
@@ -124,6 +127,17 @@ impl Kind {
             let resource = one.resource();
             resource.api_version == api_version && resource.kind == kind
         })
+    }
+
+    /// Where its objects have the spec of a pod, if they do: the names of the fields with dots between.
+    #[must_use]
+    pub fn path_of_pod_spec(self) -> Option<&'static str> {
+        match self {
+            Self::Pod => Some("spec"),
+            Self::Deployment | Self::ReplicaSet | Self::Job => Some("spec.template.spec"),
+            Self::CronJob => Some("spec.jobTemplate.spec.template.spec"),
+            _ => None,
+        }
     }
 
     /// `v1` or `GROUP/v1`.

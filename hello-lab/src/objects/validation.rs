@@ -6,6 +6,7 @@ mod metadata;
 mod others;
 mod pod;
 pub mod quantity;
+mod workload;
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,6 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol::field_error::FieldError;
 use netpol::names;
 use netpol::read::strict::decode;
-use netpol::selector::{Selector, labels_of};
 use serde_json::Value;
 
 use super::kind::Kind;
@@ -44,10 +44,12 @@ pub fn validate(kind: Kind, object: &Value) -> Vec<FieldError> {
         }
         Kind::Pod => errors.extend(pod_spec("spec", spec)),
         Kind::Deployment => {
-            errors.extend(workload(spec));
+            errors.extend(workload::replicated("deployment", spec));
             errors.extend(others::deployment(spec));
         }
-        Kind::ReplicaSet => errors.extend(workload(spec)),
+        Kind::ReplicaSet => errors.extend(workload::replicated("deployment", spec)),
+        Kind::Job => errors.extend(workload::job(object)),
+        Kind::CronJob => errors.extend(workload::cron_job(object)),
         Kind::Service => {
             errors.extend(service(spec));
             errors.extend(others::service(spec));
@@ -74,6 +76,7 @@ pub fn validate_change(kind: Kind, before: &Value, after: &Value) -> Vec<FieldEr
         Kind::Deployment | Kind::ReplicaSet => {
             immutable("spec.selector", &old["selector"], &new["selector"]).into_iter().collect()
         }
+        Kind::Job => workload::job_change(old, new),
         Kind::Service => {
             immutable("spec.clusterIP", &old["clusterIP"], &new["clusterIP"]).into_iter().collect()
         }
@@ -90,50 +93,6 @@ pub fn validate_change(kind: Kind, before: &Value, after: &Value) -> Vec<FieldEr
         }
         _ => Vec::new(),
     });
-    errors
-}
-
-fn workload(spec: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    if spec["replicas"].as_i64().is_some_and(|replicas| replicas < 0) {
-        let detail = "must be greater than or equal to 0";
-        errors.push(FieldError::invalid("spec.replicas", spec["replicas"].clone(), detail));
-    }
-    let template = &spec["template"];
-    let labels = labels_of(&template["metadata"]);
-    errors.extend(names::labels("spec.template.metadata.labels", &labels));
-    let annotations = &template["metadata"]["annotations"];
-    errors.extend(metadata::annotations("spec.template.metadata.annotations", annotations));
-    match serde_json::from_value(spec["selector"].clone()) {
-        Err(_) => errors.push(FieldError::required("spec.selector", "")),
-        Ok(selector) => match Selector::from_api("spec.selector", &selector) {
-            Err(more) => errors.extend(more),
-            Ok(selector) if selector.requirements().is_empty() => {
-                let detail = "empty selector is invalid for deployment";
-                errors.push(FieldError::invalid("spec.selector", spec["selector"].clone(), detail));
-            }
-            Ok(selector) if !selector.matches(&labels) => {
-                let path = "spec.template.metadata.labels";
-                let value = template["metadata"]["labels"].clone();
-                errors.push(FieldError::invalid(
-                    path,
-                    value,
-                    "`selector` does not match template `labels`",
-                ));
-            }
-            Ok(_) => {}
-        },
-    }
-    let policy = &template["spec"]["restartPolicy"];
-    if policy.as_str().is_some_and(|policy| policy != "Always") {
-        let path = "spec.template.spec.restartPolicy";
-        errors.push(FieldError::not_supported(
-            path,
-            policy.as_str().unwrap_or_default(),
-            &["Always"],
-        ));
-    }
-    errors.extend(pod_spec("spec.template.spec", &template["spec"]));
     errors
 }
 
