@@ -10,6 +10,7 @@
 )]
 
 mod cron_job;
+mod daemon_set;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
@@ -18,18 +19,23 @@ mod job;
 mod namespace;
 mod pods;
 mod replica_set;
+mod revision;
+mod scheduler;
+mod stateful_set;
 
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-use crate::objects::{Kind, Store};
+use crate::objects::names::DNS_POD;
+use crate::objects::{Kind, Object, Store};
 
 /// Runs every controller, for ever.
 pub async fn run(store: Store) {
-    // No controller looks at events, of which there are the most.
-    let kinds: Vec<_> = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Event).collect();
+    // No controller looks at events, of which there are the most, or at leases, which are renewed for ever.
+    let kinds: Vec<_> =
+        Kind::ALL.into_iter().filter(|kind| !matches!(kind, Kind::Event | Kind::Lease)).collect();
     let mut version = store.changed(0, &kinds).await;
     loop {
         let due = step(&store);
@@ -52,8 +58,15 @@ pub(crate) fn step(store: &Store) -> Option<Duration> {
     garbage::step(store);
     deployment::step(store);
     replica_set::step(store);
-    let due = [cron_job::step(store), job::step(store)];
+    daemon_set::step(store);
+    stateful_set::step(store);
+    let due = [cron_job::step(store), job::step(store), scheduler::step(store)];
     endpoint_slice::step(store);
     endpoints::step(store);
     due.into_iter().flatten().min()
+}
+
+/// Whether a pod is a part of the lab itself, which stays where it is.
+fn is_the_labs_own(pod: &Object) -> bool {
+    (pod.namespace(), pod.name()) == DNS_POD
 }

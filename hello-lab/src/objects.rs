@@ -11,6 +11,8 @@
 
 pub mod admission;
 
+pub mod scheduling;
+
 pub mod validation;
 
 pub mod defaults;

@@ -78,6 +78,22 @@ fn columns(kind: Kind) -> Vec<Column> {
             &["Name", "Desired", "Current", "Ready", "Age"],
             &["Containers", "Images", "Selector"],
         ),
+        Kind::DaemonSet => split(
+            &[
+                "Name",
+                "Desired",
+                "Current",
+                "Ready",
+                "Up-to-date",
+                "Available",
+                "Node Selector",
+                "Age",
+            ],
+            &["Containers", "Images", "Selector"],
+        ),
+        Kind::StatefulSet => split(&["Name", "Ready", "Age"], &["Containers", "Images"]),
+        Kind::ControllerRevision => split(&["Name", "Controller", "Revision", "Age"], &[]),
+        Kind::Lease => split(&["Name", "Holder", "Age"], &[]),
         Kind::Job => split(
             &["Name", "Status", "Completions", "Duration", "Age"],
             &["Containers", "Images", "Selector"],
@@ -139,6 +155,17 @@ fn cells(object: &Object) -> Vec<Value> {
             cells.extend(template(spec));
             cells
         }
+        Kind::DaemonSet => daemon_set(object, name(), age()),
+        Kind::StatefulSet => {
+            let wanted = spec["replicas"].as_u64().unwrap_or(1);
+            let ready = status["readyReplicas"].as_u64().unwrap_or(0);
+            let [names, images, _] = template(spec);
+            vec![name(), format!("{ready}/{wanted}").into(), age(), names, images]
+        }
+        Kind::ControllerRevision => {
+            vec![name(), controller(object).into(), value["revision"].clone(), age()]
+        }
+        Kind::Lease => vec![name(), spec["holderIdentity"].clone(), age()],
         Kind::Job => {
             let mut cells = job(object, name(), age());
             cells.extend(template(spec));
@@ -224,7 +251,12 @@ fn node(object: &Object, name: Value, age: Value) -> Vec<Value> {
     let info = &status["nodeInfo"];
     vec![
         name,
-        "Ready".into(),
+        if object.value()["spec"]["unschedulable"] == true {
+            "Ready,SchedulingDisabled"
+        } else {
+            "Ready"
+        }
+        .into(),
         "control-plane".into(),
         age,
         info["kubeletVersion"].clone(),
@@ -266,6 +298,39 @@ fn event(value: &Value, name: Value) -> Vec<Value> {
         value["count"].clone(),
         name,
     ]
+}
+
+fn daemon_set(object: &Object, name: Value, age: Value) -> Vec<Value> {
+    let (spec, status) = (&object.value()["spec"], &object.value()["status"]);
+    let count = |field: &str| Value::from(status[field].as_u64().unwrap_or(0));
+    let mut cells = vec![
+        name,
+        count("desiredNumberScheduled"),
+        count("currentNumberScheduled"),
+        count("numberReady"),
+        count("updatedNumberScheduled"),
+        count("numberAvailable"),
+        pairs(spec["template"]["spec"]["nodeSelector"].as_object()).into(),
+        age,
+    ];
+    cells.extend(template(spec));
+    cells
+}
+
+/// Kind and name of the owner that controls an object.
+fn controller(object: &Object) -> String {
+    let owners = &object.value()["metadata"]["ownerReferences"];
+    let owner = each(owners).find(|owner| owner["controller"] == true);
+    owner.map_or_else(
+        || "<none>".to_owned(),
+        |owner| {
+            let version = text(&owner["apiVersion"]);
+            let group = version.split_once('/').map_or("", |(group, _)| group);
+            let kind = text(&owner["kind"]).to_lowercase();
+            let dot = if group.is_empty() { "" } else { "." };
+            format!("{kind}{dot}{group}/{}", text(&owner["name"]))
+        },
+    )
 }
 
 /// `printJob`.

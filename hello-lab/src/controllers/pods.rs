@@ -1,6 +1,7 @@
 //! What the controllers that own pods share: how pods are counted, made and deleted, and how objects are
 //! adopted and let go of by their labels (`ControllerRefManager` of pkg/controller).
 
+use std::hash::Hasher;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
@@ -9,11 +10,10 @@ use netpol::selector::Selector;
 use serde_json::{Value, json};
 
 use super::garbage;
-use crate::objects::defaults;
 use crate::objects::events::{Severity, record};
-use crate::objects::meta::owner_reference;
+use crate::objects::meta::{owner_reference, safe_encode};
 use crate::objects::object::remove;
-use crate::objects::{Kind, Object, Store};
+use crate::objects::{Kind, Object, Store, defaults, scheduling};
 
 pub(super) fn status(pod: &Object) -> Option<&PodStatus> {
     pod.typed::<Pod>().status.as_ref()
@@ -60,6 +60,17 @@ pub(super) fn generated_name(owner: &str, suffix: &str) -> String {
     format!("{base}{suffix}")
 }
 
+/// Names the template: the same for the same content, whatever the order of its fields.
+pub(super) fn template_hash(template: &Value) -> String {
+    // Objects are sorted, so equal templates are equal texts. The hasher's keys are fixed.
+    #[expect(deprecated, reason = "the only one in std whose result never changes")]
+    let mut hasher = std::hash::SipHasher::new();
+    hasher.write(template.to_string().as_bytes());
+    let hash = hasher.finish();
+    #[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
+    safe_encode(hash as u32)
+}
+
 /// A pod of `owner`, of its template's JSON: not stored yet.
 pub(super) fn pod_of(owner: &Object, template: &Value, name: &str) -> Value {
     let mut metadata = template["metadata"].clone();
@@ -78,7 +89,8 @@ pub(super) fn pod_of(owner: &Object, template: &Value, name: &str) -> Value {
 
 /// Stores a pod, with its defaults. None where its name is taken: the next step tries again.
 pub(super) fn create(store: &Store, mut pod: Value) -> Option<Arc<Object>> {
-    pod["spec"] = defaults::scheduled(pod["spec"].take());
+    pod["spec"] = defaults::pod(pod["spec"].take());
+    scheduling::place(store, &mut pod);
     store.create(Kind::Pod, pod).inspect_err(|error| tracing::debug!("{error}")).ok()
 }
 

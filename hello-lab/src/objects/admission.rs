@@ -14,6 +14,7 @@ use super::allocation::Held;
 use super::defaults;
 use super::kind::{Key, Kind};
 use super::object::remove;
+use super::scheduling;
 use super::store::{Store, StoreError};
 
 /// Why an object is not admitted.
@@ -82,6 +83,9 @@ pub fn admit(store: &Store, kind: Kind, object: &mut Value) -> Result<Admitted, 
         job::select(object);
     }
     defaults::apply(kind, object);
+    if kind == Kind::Pod {
+        scheduling::place(store, object);
+    }
     let address = match kind {
         Kind::Service => service::allocate(store, object).map_err(|error| match error {
             AddressError::Invalid(errors) => AdmissionError::Invalid(key_of(kind, object), errors),
@@ -125,8 +129,10 @@ const DELETION: [&str; 2] = ["deletionTimestamp", "deletionGracePeriodSeconds"];
 
 /// Kinds whose `status` is a resource of its own, which clients do not write with the rest (the
 /// `PrepareForCreate` and `PrepareForUpdate` of each).
-const HAVE_STATUS: [Kind; 8] = [
+const HAVE_STATUS: [Kind; 10] = [
     Kind::CronJob,
+    Kind::DaemonSet,
+    Kind::StatefulSet,
     Kind::Deployment,
     Kind::Job,
     Kind::Namespace,

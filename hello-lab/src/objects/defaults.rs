@@ -4,7 +4,6 @@
 use serde_json::{Value, json};
 
 use super::kind::Kind;
-use super::names::NODE_NAME;
 
 /// Fills in the defaults of an object.
 pub fn apply(kind: Kind, object: &mut Value) {
@@ -16,7 +15,7 @@ pub fn apply(kind: Kind, object: &mut Value) {
             set(&mut object["status"], "phase", || "Active".into());
         }
         Kind::Pod => {
-            object["spec"] = scheduled(object["spec"].take());
+            object["spec"] = pod(object["spec"].take());
             set(&mut object["status"], "phase", || "Pending".into());
         }
         Kind::Deployment => {
@@ -35,6 +34,32 @@ pub fn apply(kind: Kind, object: &mut Value) {
         Kind::ReplicaSet => {
             set(&mut object["spec"], "replicas", || 1.into());
             pod_spec(&mut object["spec"]["template"]["spec"]);
+        }
+        Kind::DaemonSet => {
+            let spec = &mut object["spec"];
+            set(spec, "revisionHistoryLimit", || 10.into());
+            let strategy = &mut spec["updateStrategy"];
+            set(strategy, "type", || "RollingUpdate".into());
+            if strategy["type"] == "RollingUpdate" {
+                set(&mut strategy["rollingUpdate"], "maxUnavailable", || 1.into());
+                set(&mut strategy["rollingUpdate"], "maxSurge", || 0.into());
+            }
+            pod_spec(&mut spec["template"]["spec"]);
+        }
+        Kind::StatefulSet => {
+            let spec = &mut object["spec"];
+            set(spec, "replicas", || 1.into());
+            set(spec, "revisionHistoryLimit", || 10.into());
+            set(spec, "podManagementPolicy", || "OrderedReady".into());
+            let strategy = &mut spec["updateStrategy"];
+            set(strategy, "type", || "RollingUpdate".into());
+            if strategy["type"] == "RollingUpdate" {
+                set(&mut strategy["rollingUpdate"], "partition", || 0.into());
+            }
+            let retention = &mut spec["persistentVolumeClaimRetentionPolicy"];
+            set(retention, "whenDeleted", || "Retain".into());
+            set(retention, "whenScaled", || "Retain".into());
+            pod_spec(&mut spec["template"]["spec"]);
         }
         Kind::Job => {
             job(&mut object["spec"]);
@@ -66,16 +91,20 @@ pub fn apply(kind: Kind, object: &mut Value) {
             }
             remove_nulls(object);
         }
-        Kind::ConfigMap | Kind::Event | Kind::Node | Kind::ServiceAccount | Kind::EndpointSlice => {
-        }
+        Kind::ControllerRevision
+        | Kind::Lease
+        | Kind::ConfigMap
+        | Kind::Event
+        | Kind::Node
+        | Kind::ServiceAccount
+        | Kind::EndpointSlice => {}
     }
 }
 
-/// A pod's spec with its defaults, on the lab's only node.
+/// A pod's spec with its defaults.
 #[must_use]
-pub fn scheduled(mut spec: Value) -> Value {
+pub fn pod(mut spec: Value) -> Value {
     pod_spec(&mut spec);
-    set(&mut spec, "nodeName", || NODE_NAME.into());
     set(&mut spec, "serviceAccountName", || "default".into());
     spec
 }

@@ -1,7 +1,10 @@
 //! The kinds of object that the lab knows, and where one object is among them.
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{
+    ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet,
+};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
 };
@@ -98,14 +101,18 @@ kinds! {
     Event ["ev"];
     Namespace ["ns"].with(&["status"]);
     Node ["no"].with(&["status"]);
-    Pod ["po"].in_all().with(&["attach", "exec", "log", "portforward", "status"]);
+    Pod ["po"].in_all().with(&["attach", "eviction", "exec", "log", "portforward", "status"]);
     Secret [];
     Service ["svc"].in_all().with(&["status"]);
     ServiceAccount ["sa"];
+    ControllerRevision [];
+    DaemonSet ["ds"].in_all().with(&["status"]);
     Deployment ["deploy"].in_all().with(&["scale", "status"]);
     ReplicaSet ["rs"].in_all().with(&["scale", "status"]);
+    StatefulSet ["sts"].in_all().with(&["scale", "status"]);
     CronJob ["cj"].in_all().with(&["status"]);
     Job [].in_all().with(&["status"]);
+    Lease [];
     EndpointSlice [];
     NetworkPolicy ["netpol"];
 }
@@ -134,7 +141,11 @@ impl Kind {
     pub fn path_of_pod_spec(self) -> Option<&'static str> {
         match self {
             Self::Pod => Some("spec"),
-            Self::Deployment | Self::ReplicaSet | Self::Job => Some("spec.template.spec"),
+            Self::DaemonSet
+            | Self::Deployment
+            | Self::ReplicaSet
+            | Self::StatefulSet
+            | Self::Job => Some("spec.template.spec"),
             Self::CronJob => Some("spec.jobTemplate.spec.template.spec"),
             _ => None,
         }

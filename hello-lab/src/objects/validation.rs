@@ -48,6 +48,8 @@ pub fn validate(kind: Kind, object: &Value) -> Vec<FieldError> {
             errors.extend(others::deployment(spec));
         }
         Kind::ReplicaSet => errors.extend(workload::replicated("deployment", spec)),
+        Kind::DaemonSet => errors.extend(workload::daemon_set(spec)),
+        Kind::StatefulSet => errors.extend(workload::stateful_set(spec)),
         Kind::Job => errors.extend(workload::job(object)),
         Kind::CronJob => errors.extend(workload::cron_job(object)),
         Kind::Service => {
@@ -73,7 +75,8 @@ pub fn validate_change(kind: Kind, before: &Value, after: &Value) -> Vec<FieldEr
     let (old, new) = (&before["spec"], &after["spec"]);
     let mut errors = metadata::check_change(before, after);
     errors.extend(match kind {
-        Kind::Deployment | Kind::ReplicaSet => {
+        Kind::StatefulSet => workload::stateful_set_change(old, new),
+        Kind::DaemonSet | Kind::Deployment | Kind::ReplicaSet => {
             immutable("spec.selector", &old["selector"], &new["selector"]).into_iter().collect()
         }
         Kind::Job => workload::job_change(old, new),

@@ -60,6 +60,86 @@ fn template(path: &str, template: &Value) -> Vec<FieldError> {
     errors
 }
 
+/// `ValidateDaemonSet`.
+pub(super) fn daemon_set(spec: &Value) -> Vec<FieldError> {
+    let mut errors = replicated("daemonset", spec);
+    let strategy = &spec["updateStrategy"];
+    let types = &["OnDelete", "RollingUpdate"];
+    errors.extend(one_of("spec.updateStrategy.type".to_owned(), &strategy["type"], types));
+    let rolling = &strategy["rollingUpdate"];
+    let is_zero = |value: &Value| value.is_null() || *value == 0 || *value == "0%";
+    if rolling.is_object() {
+        let (unavailable, surge) = (&rolling["maxUnavailable"], &rolling["maxSurge"]);
+        if !is_zero(unavailable) && !is_zero(surge) {
+            let path = "spec.updateStrategy.rollingUpdate.maxSurge";
+            let detail = "may not be set when maxUnavailable is non-zero";
+            errors.push(FieldError::invalid(path, surge.clone(), detail));
+        }
+        if is_zero(unavailable) && is_zero(surge) {
+            let path = "spec.updateStrategy.rollingUpdate.maxUnavailable";
+            errors.push(FieldError::required(path, "cannot be 0 when maxSurge is 0"));
+        }
+    }
+    for field in ["minReadySeconds", "revisionHistoryLimit"] {
+        errors.extend(not_negative(format!("spec.{field}"), &spec[field]));
+    }
+    errors
+}
+
+/// `ValidateStatefulSetSpec`, and what the lab has not.
+pub(super) fn stateful_set(spec: &Value) -> Vec<FieldError> {
+    let mut errors = replicated("statefulset", spec);
+    let policy = &spec["podManagementPolicy"];
+    if !matches!(policy.as_str(), None | Some("OrderedReady" | "Parallel")) {
+        let detail = "must be 'OrderedReady' or 'Parallel'";
+        errors.push(FieldError::invalid("spec.podManagementPolicy", policy.clone(), detail));
+    }
+    let strategy = &spec["updateStrategy"];
+    if !matches!(strategy["type"].as_str(), None | Some("OnDelete" | "RollingUpdate")) {
+        let detail = "must be 'RollingUpdate' or 'OnDelete'";
+        errors.push(FieldError::invalid("spec.updateStrategy", strategy.clone(), detail));
+    }
+    let partition = &strategy["rollingUpdate"]["partition"];
+    errors
+        .extend(not_negative("spec.updateStrategy.rollingUpdate.partition".to_owned(), partition));
+    errors.extend(not_negative("spec.ordinals.start".to_owned(), &spec["ordinals"]["start"]));
+    for field in ["minReadySeconds", "revisionHistoryLimit"] {
+        errors.extend(not_negative(format!("spec.{field}"), &spec[field]));
+    }
+    if spec["volumeClaimTemplates"].as_array().is_some_and(|list| !list.is_empty()) {
+        let detail = "hello-lab has no storage that outlives a pod; leave them out, or take kind";
+        errors.push(FieldError::forbidden("spec.volumeClaimTemplates", detail));
+    }
+    errors
+}
+
+/// `ValidateStatefulSetUpdate`.
+pub(super) fn stateful_set_change(old: &Value, new: &Value) -> Vec<FieldError> {
+    const MAY: [&str; 7] = [
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
+    ];
+    let fixed = |spec: &Value| {
+        let mut spec = spec.clone();
+        for field in MAY {
+            super::super::object::remove(&mut spec, field);
+        }
+        spec
+    };
+    if fixed(old) == fixed(new) {
+        return Vec::new();
+    }
+    let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
+                  'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and \
+                  'minReadySeconds' are forbidden";
+    vec![FieldError::forbidden("spec", detail)]
+}
+
 /// `ValidateJob`.
 pub(super) fn job(object: &Value) -> Vec<FieldError> {
     let spec = &object["spec"];
