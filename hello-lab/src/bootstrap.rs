@@ -168,9 +168,8 @@ impl Bootstrap {
                 && !differs("status", "podIPs")
                 && !differs("status", "phase")
             {
-                let labels = &wanted["metadata"]["labels"];
                 let repaired = self.store.change(&key, |pod| {
-                    json_patch::merge(&mut pod["metadata"]["labels"], labels);
+                    json_patch::merge(&mut pod["metadata"], &wanted["metadata"]);
                 });
                 if let Err(error) = repaired {
                     tracing::debug!("{error}");
@@ -257,7 +256,13 @@ fn dns_pod(addresses: &[IpAddr]) -> Value {
     let conditions = ["Initialized", "Ready", "ContainersReady", "PodScheduled"]
         .map(|name| condition(&Value::Null, name, true, None));
     json!({
-        "metadata": {"name": name, "namespace": namespace, "labels": dns_labels()},
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": dns_labels(),
+            // A part of the node, as static pods are: `kubectl drain` leaves it where it is.
+            "annotations": {"kubernetes.io/config.mirror": "hello-lab"},
+        },
         "spec": spec,
         "status": {
             "phase": "Running",
