@@ -14,6 +14,7 @@ mod create;
 mod delete;
 mod discovery;
 pub mod error;
+mod eviction;
 mod exec;
 mod fields;
 mod form;
@@ -143,6 +144,9 @@ async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
             Err(ApiError::NotInTheLab("changes of a status by clients"))
         }
         (&Method::POST, None, None) => create::create(api, &call, &body),
+        (&Method::POST, Some(name), Some("eviction")) if known("eviction") => {
+            eviction::evict(api, &call, name, &body)
+        }
         (&Method::PUT, Some(name), None) => update::replace(api, &call, name, &body),
         (&Method::PATCH, Some(name), None) => update::patch(api, &call, name, &body),
         (&Method::DELETE, Some(name), None) => delete::one(api, &call, name, &body),
@@ -206,7 +210,6 @@ fn not_in_the_lab(path: &str) -> Option<&'static str> {
     match path.rsplit('/').next()? {
         "proxy" => Some("kubectl proxy to pods, Services and nodes"),
         "ephemeralcontainers" => Some("kubectl debug"),
-        "eviction" => Some("eviction"),
         "binding" => Some("binding of pods to nodes"),
         "token" => Some("token of service accounts"),
         _ => None,

@@ -11,7 +11,9 @@
 mod tests;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::node::network::{NODE, POD_NETWORK, POD_PREFIX};
@@ -24,7 +26,14 @@ use crate::objects::{Key, Kind, Object, Store};
 
 /// Kinds of which a cluster has objects of its own. Those of each namespace, and EndpointSlices, are the
 /// controllers'.
-const KINDS: [Kind; 5] = [Kind::Namespace, Kind::Node, Kind::ConfigMap, Kind::Service, Kind::Pod];
+const KINDS: [Kind; 6] =
+    [Kind::Namespace, Kind::Node, Kind::ConfigMap, Kind::Service, Kind::Pod, Kind::Lease];
+
+/// How many pods the node says that it takes: a network of so many addresses has room for them.
+const MOST_PODS: u32 = 1 << (32 - POD_PREFIX) >> 1;
+
+/// How often the node's lease is renewed (`nodeLeaseDurationSeconds` of a kubelet, a quarter of it).
+const RENEWAL: Duration = Duration::from_secs(10);
 
 /// Keeps the cluster's own objects.
 pub struct Bootstrap {
@@ -86,9 +95,15 @@ impl Bootstrap {
     /// Keeps them for ever.
     pub async fn run(self) {
         let mut version = 0;
+        let mut renewal = tokio::time::interval(RENEWAL);
         loop {
-            version = self.store.changed(version, &KINDS).await;
-            self.step();
+            tokio::select! {
+                changed = self.store.changed(version, &KINDS) => {
+                    version = changed;
+                    self.step();
+                }
+                _ = renewal.tick() => self.renew_lease(),
+            }
         }
     }
 
@@ -98,6 +113,30 @@ impl Bootstrap {
             self.keep(own);
         }
         self.keep_dns_pod();
+        if self.store.get(&lease_key()).is_err() {
+            self.renew_lease();
+        }
+    }
+
+    /// Says that the node is there still, by which others know.
+    fn renew_lease(&self) {
+        // In microseconds, as the API writes them here (`MicroTime`).
+        let time = format!("{:.6}", Timestamp::now());
+        let renewed = self
+            .store
+            .change(&lease_key(), |lease| lease["spec"]["renewTime"] = time.as_str().into());
+        if renewed.is_err() {
+            let key = lease_key();
+            self.create(
+                Kind::Lease,
+                json!({
+                    "metadata": {"name": key.name, "namespace": key.namespace},
+                    "spec": {
+                        "holderIdentity": NODE_NAME, "leaseDurationSeconds": 40, "renewTime": time,
+                    },
+                }),
+            );
+        }
     }
 
     fn keep(&self, own: &Own) {
@@ -129,9 +168,8 @@ impl Bootstrap {
                 && !differs("status", "podIPs")
                 && !differs("status", "phase")
             {
-                let labels = &wanted["metadata"]["labels"];
                 let repaired = self.store.change(&key, |pod| {
-                    json_patch::merge(&mut pod["metadata"]["labels"], labels);
+                    json_patch::merge(&mut pod["metadata"], &wanted["metadata"]);
                 });
                 if let Err(error) = repaired {
                     tracing::debug!("{error}");
@@ -154,6 +192,11 @@ impl Bootstrap {
             Err(error) => tracing::debug!("{error}"),
         }
     }
+}
+
+/// The lease of the node (`NamespaceNodeLease` of k8s.io/api/core/v1).
+fn lease_key() -> Key {
+    Key::new(Kind::Lease, "kube-node-lease", NODE_NAME)
 }
 
 fn name(object: &Object) -> String {
@@ -205,13 +248,22 @@ fn dns_pod(addresses: &[IpAddr]) -> Value {
     let (namespace, name) = DNS_POD;
     let ports = DNS_PORTS
         .map(|(name, protocol)| json!({"name": name, "protocol": protocol, "containerPort": 53}));
-    let spec = json!({"containers": [{"name": "dns", "image": "hello-lab", "ports": ports}]});
+    let mut spec = defaults::pod(
+        json!({"containers": [{"name": "dns", "image": "hello-lab", "ports": ports}]}),
+    );
+    spec["nodeName"] = NODE_NAME.into();
     let ips: Vec<Value> = addresses.iter().map(|address| json!({ "ip": address })).collect();
     let conditions = ["Initialized", "Ready", "ContainersReady", "PodScheduled"]
         .map(|name| condition(&Value::Null, name, true, None));
     json!({
-        "metadata": {"name": name, "namespace": namespace, "labels": dns_labels()},
-        "spec": defaults::scheduled(spec),
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": dns_labels(),
+            // A part of the node, as static pods are: `kubectl drain` leaves it where it is.
+            "annotations": {"kubernetes.io/config.mirror": "hello-lab"},
+        },
+        "spec": spec,
         "status": {
             "phase": "Running",
             "podIP": addresses.first(),
@@ -232,7 +284,22 @@ fn dns_pod(addresses: &[IpAddr]) -> Value {
     })
 }
 
+/// What the machine has: all of it is the pods'.
+fn machine() -> Value {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory = info.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
+    });
+    let mut resources = json!({"cpu": processors.to_string(), "pods": MOST_PODS.to_string()});
+    if let Some(memory) = memory {
+        resources["memory"] = format!("{memory}Ki").into();
+    }
+    resources
+}
+
 fn node(version: &str) -> Value {
+    let resources = machine();
     json!({
         "metadata": {
             "name": NODE_NAME,
@@ -248,6 +315,8 @@ fn node(version: &str) -> Value {
                 {"type": "InternalIP", "address": NODE.to_string()},
                 {"type": "Hostname", "address": NODE_NAME},
             ],
+            "capacity": resources,
+            "allocatable": resources,
             "conditions": [condition(
                 &Value::Null,
                 "Ready",

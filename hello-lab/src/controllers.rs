@@ -9,33 +9,64 @@
     deny(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::unreachable)
 )]
 
+mod cron_job;
+mod daemon_set;
 mod deployment;
+mod endpoint_slice;
 mod endpoints;
 mod garbage;
+mod job;
 mod namespace;
+mod pods;
 mod replica_set;
+mod revision;
+mod scheduler;
+mod stateful_set;
 
 #[cfg(test)]
 mod tests;
 
-use crate::objects::{Kind, Store};
+use std::time::Duration;
+
+use crate::objects::names::DNS_POD;
+use crate::objects::{Kind, Object, Store};
 
 /// Runs every controller, for ever.
 pub async fn run(store: Store) {
-    // No controller looks at events, of which there are the most.
-    let kinds: Vec<_> = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Event).collect();
-    let mut version = 0;
+    // No controller looks at events, of which there are the most, or at leases, which are renewed for ever.
+    let kinds: Vec<_> =
+        Kind::ALL.into_iter().filter(|kind| !matches!(kind, Kind::Event | Kind::Lease)).collect();
+    let mut version = store.changed(0, &kinds).await;
     loop {
-        version = store.changed(version, &kinds).await;
-        step(&store);
+        let due = step(&store);
+        let time = async {
+            match due {
+                Some(due) => tokio::time::sleep(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = store.changed(version, &kinds) => version = changed,
+            () = time => {}
+        }
     }
 }
 
-/// Lets every controller look at the store once.
-pub fn step(store: &Store) {
+/// Lets every controller look at the store once. When one wants to look again though nothing has changed.
+pub(crate) fn step(store: &Store) -> Option<Duration> {
     namespace::step(store);
     garbage::step(store);
     deployment::step(store);
     replica_set::step(store);
+    daemon_set::step(store);
+    stateful_set::step(store);
+    let due = [cron_job::step(store), job::step(store), scheduler::step(store)];
+    endpoint_slice::step(store);
     endpoints::step(store);
+    due.into_iter().flatten().min()
+}
+
+/// Whether a pod is a part of the lab itself, which stays where it is.
+fn is_the_labs_own(pod: &Object) -> bool {
+    (pod.namespace(), pod.name()) == DNS_POD
 }

@@ -11,6 +11,8 @@
 
 pub mod admission;
 
+pub mod scheduling;
+
 pub mod validation;
 
 pub mod defaults;
@@ -20,6 +22,8 @@ pub mod deletion;
 pub mod events;
 
 pub mod store;
+
+pub mod schedule;
 
 mod allocation;
 

@@ -51,17 +51,59 @@ fn kinds() -> Vec<Kind> {
     }});
     let slice =
         json!({"metadata": {"name": "e"}, "addressType": "IPv4", "endpoints": [], "ports": []});
+    let of_template = |name: &str| {
+        json!({"metadata": {"name": name}, "spec": {
+            "selector": deployment["spec"]["selector"], "template": deployment["spec"]["template"],
+        }})
+    };
+    let (daemons, stateful) = (of_template("d"), of_template("u"));
+    let mut ending = deployment["spec"]["template"].clone();
+    ending["spec"]["restartPolicy"] = "Never".into();
     let kind = |group, plural, namespaced, manifest| Kind { group, plural, namespaced, manifest };
     vec![
         kind("/api/v1", "configmaps", true, json!({"metadata": {"name": "c"}, "data": {"a": "b"}})),
+        kind("/api/v1", "endpoints", true, json!({"metadata": {"name": "n"}, "subsets": []})),
         kind("/api/v1", "events", true, json!({"metadata": {"name": "v"}, "involvedObject": {}})),
         kind("/api/v1", "namespaces", false, named("hunted")),
         kind("/api/v1", "nodes", false, named("hunted")),
         kind("/api/v1", "pods", true, pod),
+        kind(
+            "/api/v1",
+            "secrets",
+            true,
+            json!({"metadata": {"name": "t"}, "stringData": {"a": "b"}}),
+        ),
         kind("/api/v1", "serviceaccounts", true, named("s")),
         kind("/api/v1", "services", true, own("hello-app/hello-server.yaml", "Service")),
         kind("/apis/apps/v1", "deployments", true, deployment),
         kind("/apis/apps/v1", "replicasets", true, set),
+        kind(
+            "/apis/apps/v1",
+            "controllerrevisions",
+            true,
+            json!({
+                "metadata": {"name": "k"}, "revision": 1, "data": {},
+            }),
+        ),
+        kind("/apis/apps/v1", "daemonsets", true, daemons),
+        kind("/apis/apps/v1", "statefulsets", true, stateful),
+        kind(
+            "/apis/batch/v1",
+            "cronjobs",
+            true,
+            json!({"metadata": {"name": "h"}, "spec": {
+                "schedule": "* * * * *", "jobTemplate": {"spec": { "template": ending }},
+            }}),
+        ),
+        kind(
+            "/apis/batch/v1",
+            "jobs",
+            true,
+            json!({"metadata": {"name": "j"}, "spec": {
+                "template": ending,
+            }}),
+        ),
+        kind("/apis/coordination.k8s.io/v1", "leases", true, named("l")),
         kind("/apis/discovery.k8s.io/v1", "endpointslices", true, slice),
         kind(
             "/apis/networking.k8s.io/v1",

@@ -34,7 +34,7 @@ const GROUPS: [(&str, &str); 11] = [
     ("replicasets", "/apis/apps/v1"),
     ("endpointslices", "/apis/discovery.k8s.io/v1"),
     ("networkpolicies", "/apis/networking.k8s.io/v1"),
-    ("jobs", "/apis/batch/v1"),
+    ("persistentvolumeclaims", "/api/v1"),
     ("nosuchthings", "/api/v1"),
 ];
 

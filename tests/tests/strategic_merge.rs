@@ -9,7 +9,7 @@ use end_to_end::{repository, run, skip};
 use serde_json::Value;
 
 /// The kinds of the lab, as the definitions of the API server's document are named.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 19] = [
     "io.k8s.api.core.v1.ConfigMap",
     "io.k8s.api.core.v1.Event",
     "io.k8s.api.core.v1.Namespace",
@@ -17,8 +17,16 @@ const KINDS: [&str; 11] = [
     "io.k8s.api.core.v1.Pod",
     "io.k8s.api.core.v1.Service",
     "io.k8s.api.core.v1.ServiceAccount",
+    "io.k8s.api.core.v1.Endpoints",
+    "io.k8s.api.core.v1.Secret",
+    "io.k8s.api.apps.v1.ControllerRevision",
+    "io.k8s.api.apps.v1.DaemonSet",
     "io.k8s.api.apps.v1.Deployment",
     "io.k8s.api.apps.v1.ReplicaSet",
+    "io.k8s.api.apps.v1.StatefulSet",
+    "io.k8s.api.batch.v1.CronJob",
+    "io.k8s.api.batch.v1.Job",
+    "io.k8s.api.coordination.v1.Lease",
     "io.k8s.api.discovery.v1.EndpointSlice",
     "io.k8s.api.networking.v1.NetworkPolicy",
 ];

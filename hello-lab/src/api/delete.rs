@@ -78,7 +78,7 @@ fn delete(
 }
 
 /// Refuses what may not be deleted, or is not what is meant.
-fn refuse(object: &Object, deletion: &Deletion) -> Result<(), ApiError> {
+pub(super) fn refuse(object: &Object, deletion: &Deletion) -> Result<(), ApiError> {
     let name = object.name();
     if object.kind() == Kind::Namespace && IMMORTAL_NAMESPACES.contains(&name) {
         return Err(ApiError::Forbidden(format!(

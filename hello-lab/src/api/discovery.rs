@@ -100,6 +100,7 @@ fn resources(group: &str) -> Value {
         list.push(entry);
         for sub in resource.subresources {
             let (kind, verbs) = match *sub {
+                "eviction" => ("Eviction", json!(["create"])),
                 "scale" => ("Scale", json!(["get", "patch", "update"])),
                 "attach" => ("PodAttachOptions", json!(["create", "get"])),
                 "exec" => ("PodExecOptions", json!(["create", "get"])),
@@ -113,8 +114,13 @@ fn resources(group: &str) -> Value {
                 "kind": kind,
                 "verbs": verbs,
             });
-            if *sub == "scale" {
-                entry["group"] = "autoscaling".into();
+            // Of a group of their own; by the second kubectl drain knows that it can evict.
+            if let Some(group) = match *sub {
+                "scale" => Some("autoscaling"),
+                "eviction" => Some("policy"),
+                _ => None,
+            } {
+                entry["group"] = group.into();
                 entry["version"] = "v1".into();
             }
             list.push(entry);
@@ -207,7 +213,7 @@ mod tests {
 
     #[test]
     fn there_is_nothing_else() {
-        for path in ["/apis/batch", "/apis/batch/v1", "/api/v2", "/"] {
+        for path in ["/apis/example.com", "/apis/example.com/v1", "/api/v2", "/"] {
             assert!(document(path, "v1.34.0").is_none(), "{path}");
         }
     }

@@ -45,13 +45,11 @@ pub(super) fn check_fields(
         Err(DecodeError::UnknownFields(fields)) => fields,
         Err(error) => return Err(FieldFault::WrongType(error)),
     };
-    if let Some((path, spec)) = match kind {
-        Kind::Pod => Some(("spec", &object["spec"])),
-        Kind::Deployment | Kind::ReplicaSet => {
-            Some(("spec.template.spec", &object["spec"]["template"]["spec"]))
-        }
-        _ => None,
-    } && let Some(path) = quantity::first_wrong(path, spec)
+    if let Some(path) = kind.path_of_pod_spec()
+        && let Some(path) = quantity::first_wrong(
+            path,
+            path.split('.').fold(&*object, |value, field| &value[field]),
+        )
     {
         let message = quantity::WRONG_FORMAT.to_owned();
         return Err(FieldFault::WrongType(DecodeError::WrongType { path, message }));

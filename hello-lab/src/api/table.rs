@@ -78,6 +78,30 @@ fn columns(kind: Kind) -> Vec<Column> {
             &["Name", "Desired", "Current", "Ready", "Age"],
             &["Containers", "Images", "Selector"],
         ),
+        Kind::DaemonSet => split(
+            &[
+                "Name",
+                "Desired",
+                "Current",
+                "Ready",
+                "Up-to-date",
+                "Available",
+                "Node Selector",
+                "Age",
+            ],
+            &["Containers", "Images", "Selector"],
+        ),
+        Kind::StatefulSet => split(&["Name", "Ready", "Age"], &["Containers", "Images"]),
+        Kind::ControllerRevision => split(&["Name", "Controller", "Revision", "Age"], &[]),
+        Kind::Lease => split(&["Name", "Holder", "Age"], &[]),
+        Kind::Job => split(
+            &["Name", "Status", "Completions", "Duration", "Age"],
+            &["Containers", "Images", "Selector"],
+        ),
+        Kind::CronJob => split(
+            &["Name", "Schedule", "Timezone", "Suspend", "Active", "Last Schedule", "Age"],
+            &["Containers", "Images", "Selector"],
+        ),
         Kind::Service => {
             split(&["Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age"], &["Selector"])
         }
@@ -94,6 +118,7 @@ fn columns(kind: Kind) -> Vec<Column> {
         ),
         Kind::ConfigMap => split(&["Name", "Data", "Age"], &[]),
         Kind::Secret => split(&["Name", "Type", "Data", "Age"], &[]),
+        Kind::Endpoints => split(&["Name", "Endpoints", "Age"], &[]),
         Kind::ServiceAccount => split(&["Name", "Age"], &[]),
     }
 }
@@ -130,6 +155,37 @@ fn cells(object: &Object) -> Vec<Value> {
             cells.extend(template(spec));
             cells
         }
+        Kind::DaemonSet => daemon_set(object, name(), age()),
+        Kind::StatefulSet => {
+            let wanted = spec["replicas"].as_u64().unwrap_or(1);
+            let ready = status["readyReplicas"].as_u64().unwrap_or(0);
+            let [names, images, _] = template(spec);
+            vec![name(), format!("{ready}/{wanted}").into(), age(), names, images]
+        }
+        Kind::ControllerRevision => {
+            vec![name(), controller(object).into(), value["revision"].clone(), age()]
+        }
+        Kind::Lease => vec![name(), spec["holderIdentity"].clone(), age()],
+        Kind::Job => {
+            let mut cells = job(object, name(), age());
+            cells.extend(template(spec));
+            cells
+        }
+        Kind::CronJob => {
+            let zone = spec["timeZone"].as_str().unwrap_or("<none>");
+            let last = &status["lastScheduleTime"];
+            let mut cells = vec![
+                name(),
+                spec["schedule"].clone(),
+                zone.into(),
+                if spec["suspend"] == true { "True" } else { "False" }.into(),
+                each(&status["active"]).count().into(),
+                if last.is_null() { "<none>".into() } else { age_of(last) },
+                age(),
+            ];
+            cells.extend(template(&spec["jobTemplate"]["spec"]));
+            cells
+        }
         Kind::Service => vec![
             name(),
             spec["type"].clone(),
@@ -142,44 +198,17 @@ fn cells(object: &Object) -> Vec<Value> {
         Kind::Namespace => vec![name(), status["phase"].clone(), age()],
         Kind::Node => node(object, name(), age()),
         Kind::NetworkPolicy => vec![name(), selector(&spec["podSelector"]).into(), age()],
-        Kind::EndpointSlice => {
-            let joined = |list: Vec<String>| match list.join(",") {
-                empty if empty.is_empty() => "<unset>".to_owned(),
-                list => list,
-            };
-            let ports = each(&value["ports"]).map(|port| text(&port["port"]));
-            let addresses = each(&value["endpoints"]).map(|one| text(&one["addresses"][0]));
-            vec![
-                name(),
-                value["addressType"].clone(),
-                joined(ports.collect()).into(),
-                joined(addresses.collect()).into(),
-                age(),
-            ]
-        }
-        Kind::Event => {
-            let about = &value["involvedObject"];
-            let kind = text(&about["kind"]).to_lowercase();
-            vec![
-                age_of(&value["lastTimestamp"]),
-                value["type"].clone(),
-                value["reason"].clone(),
-                format!("{kind}/{}", text(&about["name"])).into(),
-                value["message"].clone(),
-                value["source"]["component"].clone(),
-                age_of(&value["firstTimestamp"]),
-                value["count"].clone(),
-                name(),
-            ]
-        }
+        Kind::EndpointSlice => endpoint_slice(value, name(), age()),
+        Kind::Event => event(value, name()),
         Kind::ConfigMap => {
-            let data = value["data"].as_object().map_or(0, Map::len);
-            vec![name(), data.to_string().into(), age()]
+            let keys = |field: &str| value[field].as_object().map_or(0, Map::len);
+            vec![name(), (keys("data") + keys("binaryData")).to_string().into(), age()]
         }
         Kind::Secret => {
-            let data = value["data"].as_object().map_or(0, Map::len);
-            vec![name(), value["type"].clone(), data.to_string().into(), age()]
+            let keys = value["data"].as_object().map_or(0, Map::len);
+            vec![name(), value["type"].clone(), keys.to_string().into(), age()]
         }
+        Kind::Endpoints => vec![name(), endpoints(value).into(), age()],
         Kind::ServiceAccount => vec![name(), age()],
     }
 }
@@ -222,7 +251,12 @@ fn node(object: &Object, name: Value, age: Value) -> Vec<Value> {
     let info = &status["nodeInfo"];
     vec![
         name,
-        "Ready".into(),
+        if object.value()["spec"]["unschedulable"] == true {
+            "Ready,SchedulingDisabled"
+        } else {
+            "Ready"
+        }
+        .into(),
         "control-plane".into(),
         age,
         info["kubeletVersion"].clone(),
@@ -234,12 +268,119 @@ fn node(object: &Object, name: Value, age: Value) -> Vec<Value> {
     ]
 }
 
+fn endpoint_slice(value: &Value, name: Value, age: Value) -> Vec<Value> {
+    let joined = |list: Vec<String>| match list.join(",") {
+        empty if empty.is_empty() => "<unset>".to_owned(),
+        list => list,
+    };
+    let ports = each(&value["ports"]).map(|port| text(&port["port"]));
+    let addresses = each(&value["endpoints"]).map(|one| text(&one["addresses"][0]));
+    vec![
+        name,
+        value["addressType"].clone(),
+        joined(ports.collect()).into(),
+        joined(addresses.collect()).into(),
+        age,
+    ]
+}
+
+fn event(value: &Value, name: Value) -> Vec<Value> {
+    let about = &value["involvedObject"];
+    let kind = text(&about["kind"]).to_lowercase();
+    vec![
+        age_of(&value["lastTimestamp"]),
+        value["type"].clone(),
+        value["reason"].clone(),
+        format!("{kind}/{}", text(&about["name"])).into(),
+        value["message"].clone(),
+        value["source"]["component"].clone(),
+        age_of(&value["firstTimestamp"]),
+        value["count"].clone(),
+        name,
+    ]
+}
+
+fn daemon_set(object: &Object, name: Value, age: Value) -> Vec<Value> {
+    let (spec, status) = (&object.value()["spec"], &object.value()["status"]);
+    let count = |field: &str| Value::from(status[field].as_u64().unwrap_or(0));
+    let mut cells = vec![
+        name,
+        count("desiredNumberScheduled"),
+        count("currentNumberScheduled"),
+        count("numberReady"),
+        count("updatedNumberScheduled"),
+        count("numberAvailable"),
+        pairs(spec["template"]["spec"]["nodeSelector"].as_object()).into(),
+        age,
+    ];
+    cells.extend(template(spec));
+    cells
+}
+
+/// Kind and name of the owner that controls an object.
+fn controller(object: &Object) -> String {
+    let owners = &object.value()["metadata"]["ownerReferences"];
+    let owner = each(owners).find(|owner| owner["controller"] == true);
+    owner.map_or_else(
+        || "<none>".to_owned(),
+        |owner| {
+            let version = text(&owner["apiVersion"]);
+            let group = version.split_once('/').map_or("", |(group, _)| group);
+            let kind = text(&owner["kind"]).to_lowercase();
+            let dot = if group.is_empty() { "" } else { "." };
+            format!("{kind}{dot}{group}/{}", text(&owner["name"]))
+        },
+    )
+}
+
+/// `printJob`.
+fn job(object: &Object, name: Value, age: Value) -> Vec<Value> {
+    let (spec, status) = (&object.value()["spec"], &object.value()["status"]);
+    let succeeded = status["succeeded"].as_u64().unwrap_or(0);
+    let completions = match (spec["completions"].as_u64(), spec["parallelism"].as_u64()) {
+        (Some(wanted), _) => format!("{succeeded}/{wanted}"),
+        (None, Some(parallelism @ 2..)) => format!("{succeeded}/1 of {parallelism}"),
+        (None, _) => format!("{succeeded}/1"),
+    };
+    let duration = status["startTime"].as_str().map_or_else(String::new, |start| {
+        let since_end = status["completionTime"].as_str().map_or(0, seconds_since);
+        hello_common::age::human_duration(seconds_since(start) - since_end)
+    });
+    let holds = |name: &str| {
+        each(&status["conditions"]).any(|one| one["type"] == name && one["status"] == "True")
+    };
+    let known = ["Complete", "Failed"].into_iter().find(|name| holds(name));
+    let state = known.or(object.is_terminating().then_some("Terminating")).or_else(|| {
+        ["Suspended", "FailureTarget", "SuccessCriteriaMet"].into_iter().find(|name| holds(name))
+    });
+    vec![name, state.unwrap_or("Running").into(), completions.into(), duration.into(), age]
+}
+
 /// Names and images of a template's containers, and the selector.
 fn template(spec: &Value) -> [Value; 3] {
     let containers = &spec["template"]["spec"]["containers"];
     let list =
         |field: &str| each(containers).map(|one| text(&one[field])).collect::<Vec<_>>().join(",");
     [list("name").into(), list("image").into(), selector(&spec["selector"]).into()]
+}
+
+/// The first three addresses with their ports (`formatEndpoints`).
+fn endpoints(value: &Value) -> String {
+    let mut all = Vec::new();
+    for subset in each(&value["subsets"]) {
+        let ports: Vec<_> = each(&subset["ports"]).map(|port| text(&port["port"])).collect();
+        for address in each(&subset["addresses"]).map(|address| text(&address["ip"])) {
+            if ports.is_empty() {
+                all.push(address.clone());
+            }
+            all.extend(ports.iter().map(|port| format!("{address}:{port}")));
+        }
+    }
+    match all.len() {
+        0 => "<none>".to_owned(),
+        1..=3 => all.join(","),
+        more => format!("{} + {} more...", all[..3].join(","), more - 3),
+    }
 }
 
 fn service_ports(spec: &Value) -> String {

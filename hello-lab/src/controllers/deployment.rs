@@ -2,7 +2,6 @@
 //! the old ones to the new one.
 
 use std::collections::BTreeMap;
-use std::hash::Hasher;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet, ReplicaSetStatus};
@@ -10,9 +9,10 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
 use super::garbage;
-use super::replica_set::{number, pods_of, replicas};
+use super::pods::{claim, number, selector, template_hash};
+use super::replica_set::{pods_of, replicas};
 use crate::objects::events::{Severity, record};
-use crate::objects::meta::{condition, owner_reference, safe_encode};
+use crate::objects::meta::{condition, owner_reference};
 use crate::objects::names::{REVISION_ANNOTATION, TEMPLATE_HASH_LABEL};
 use crate::objects::{Kind, Object, Store};
 
@@ -43,22 +43,12 @@ pub(super) fn step(store: &Store) {
     }
 }
 
-/// The ReplicaSets that a Deployment controls.
+/// The ReplicaSets that a Deployment controls: also those that were left behind by another of its name.
 fn sets_of(store: &Store, deployment: &Object) -> Vec<Arc<Object>> {
-    let (mut sets, _) = store.list(Kind::ReplicaSet, Some(deployment.namespace()));
-    sets.retain(|set| set.controller() == Some(deployment.uid()));
-    sets
-}
-
-/// Names the template: the same for the same content, whatever the order of its fields.
-fn template_hash(template: &Value) -> String {
-    // Objects are sorted, so equal templates are equal texts. The hasher's keys are fixed.
-    #[expect(deprecated, reason = "the only one in std whose result never changes")]
-    let mut hasher = std::hash::SipHasher::new();
-    hasher.write(template.to_string().as_bytes());
-    let hash = hasher.finish();
-    #[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
-    safe_encode(hash as u32)
+    let (sets, _) = store.list(Kind::ReplicaSet, Some(deployment.namespace()));
+    let spec = deployment.typed::<Deployment>().spec.as_ref();
+    let Some(selector) = selector(spec.map(|spec| &spec.selector)) else { return Vec::new() };
+    claim(store, deployment, &selector, sets)
 }
 
 fn revision(set: &Object) -> u64 {

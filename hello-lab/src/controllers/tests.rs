@@ -280,3 +280,54 @@ fn a_named_target_is_each_pods_own_port_and_pods_with_others_are_in_other_slices
     store.create(Kind::EndpointSlice, own).unwrap();
     assert_eq!(seen(), [": ".into(), one.into(), format!("s {two}"), udp.into()]);
 }
+
+/// Ready pods and others, by name: the value of their label `app`, and whether the only set controls them.
+fn owned(store: &Store) -> Vec<(String, bool)> {
+    let set = store.list(Kind::ReplicaSet, Some("n")).0.remove(0);
+    let pods = store.list(Kind::Pod, Some("n")).0;
+    let mut owned: Vec<_> = pods
+        .iter()
+        .map(|pod| (pod.labels()["app"].clone(), pod.controller() == Some(set.uid())))
+        .collect();
+    owned.sort();
+    owned
+}
+
+#[test]
+fn a_pod_whose_labels_match_no_more_is_let_go_of_and_replaced() {
+    let store = start(1, &rolling(1, 0));
+    run_pods(&store);
+    settle(&store);
+    let pod = store.list(Kind::Pod, Some("n")).0[0].key();
+    store.change(&pod, |pod| pod["metadata"]["labels"]["app"] = "quarantine".into()).unwrap();
+    settle(&store);
+    assert_eq!(owned(&store), [("d".to_owned(), true), ("quarantine".to_owned(), false)]);
+    assert!(store.get(&pod).unwrap().value()["metadata"]["ownerReferences"].is_null());
+    // And back: two, of which one is too many.
+    store.change(&pod, |pod| pod["metadata"]["labels"]["app"] = "d".into()).unwrap();
+    for _ in 0..2 {
+        settle(&store);
+        run_pods(&store);
+    }
+    assert_eq!(owned(&store), [("d".to_owned(), true)]);
+}
+
+#[test]
+fn a_pod_that_nobody_controls_is_adopted_by_the_set_that_selects_it() {
+    let store = Store::default();
+    store.create(Kind::Namespace, json!({"metadata": {"name": "n"}})).unwrap();
+    let owner = json!([{"apiVersion": "v1", "kind": "Other", "name": "o", "uid": "u"}]);
+    for (name, labels) in [("own", json!({"app": "d"})), ("other", json!({"app": "x"}))] {
+        let metadata = json!({
+            "name": name, "namespace": "n", "labels": labels, "ownerReferences": owner,
+        });
+        store.create(Kind::Pod, json!({"metadata": metadata, "spec": {"containers": []}})).unwrap();
+    }
+    let mut set = deployment("a:1", 1, &Value::Null);
+    crate::objects::object::remove(&mut set["spec"], "strategy");
+    store.create(Kind::ReplicaSet, set).unwrap();
+    settle(&store);
+    assert_eq!(owned(&store), [("d".to_owned(), true), ("x".to_owned(), false)]);
+    let adopted = store.get(&Key::new(Kind::Pod, "n", "own")).unwrap();
+    assert_eq!(adopted.value()["metadata"]["ownerReferences"].as_array().unwrap().len(), 2);
+}

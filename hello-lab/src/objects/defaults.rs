@@ -1,13 +1,9 @@
 //! The API's defaults, as far as anybody here or in kubectl reads them. What a user wrote is
 //! never changed: kubectl compares it with what it wrote before.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::kind::Kind;
-use super::names::NODE_NAME;
-use super::object::remove;
 
 /// Fills in the defaults of an object.
 pub fn apply(kind: Kind, object: &mut Value) {
@@ -19,7 +15,7 @@ pub fn apply(kind: Kind, object: &mut Value) {
             set(&mut object["status"], "phase", || "Active".into());
         }
         Kind::Pod => {
-            object["spec"] = scheduled(object["spec"].take());
+            object["spec"] = pod(object["spec"].take());
             set(&mut object["status"], "phase", || "Pending".into());
         }
         Kind::Deployment => {
@@ -39,29 +35,76 @@ pub fn apply(kind: Kind, object: &mut Value) {
             set(&mut object["spec"], "replicas", || 1.into());
             pod_spec(&mut object["spec"]["template"]["spec"]);
         }
-        Kind::Secret => {
-            // The API server stores what is written as text like what is written as Base64.
-            let texts = object["stringData"].take();
-            remove(object, "stringData");
-            for (key, text) in texts.as_object().into_iter().flatten() {
-                if let Some(text) = text.as_str() {
-                    object["data"][key] = STANDARD.encode(text).into();
+        Kind::DaemonSet => {
+            let spec = &mut object["spec"];
+            set(spec, "revisionHistoryLimit", || 10.into());
+            let strategy = &mut spec["updateStrategy"];
+            set(strategy, "type", || "RollingUpdate".into());
+            if strategy["type"] == "RollingUpdate" {
+                set(&mut strategy["rollingUpdate"], "maxUnavailable", || 1.into());
+                set(&mut strategy["rollingUpdate"], "maxSurge", || 0.into());
+            }
+            pod_spec(&mut spec["template"]["spec"]);
+        }
+        Kind::StatefulSet => {
+            let spec = &mut object["spec"];
+            set(spec, "replicas", || 1.into());
+            set(spec, "revisionHistoryLimit", || 10.into());
+            set(spec, "podManagementPolicy", || "OrderedReady".into());
+            let strategy = &mut spec["updateStrategy"];
+            set(strategy, "type", || "RollingUpdate".into());
+            if strategy["type"] == "RollingUpdate" {
+                set(&mut strategy["rollingUpdate"], "partition", || 0.into());
+            }
+            let retention = &mut spec["persistentVolumeClaimRetentionPolicy"];
+            set(retention, "whenDeleted", || "Retain".into());
+            set(retention, "whenScaled", || "Retain".into());
+            pod_spec(&mut spec["template"]["spec"]);
+        }
+        Kind::Job => {
+            job(&mut object["spec"]);
+            // `SetDefaults_Job`.
+            if object["metadata"]["labels"].as_object().is_none_or(serde_json::Map::is_empty) {
+                let labels = object["spec"]["template"]["metadata"]["labels"].clone();
+                if labels.is_object() {
+                    object["metadata"]["labels"] = labels;
                 }
             }
-            set(object, "type", || "Opaque".into());
+        }
+        Kind::CronJob => {
+            let spec = &mut object["spec"];
+            set(spec, "concurrencyPolicy", || "Allow".into());
+            set(spec, "suspend", || false.into());
+            set(spec, "successfulJobsHistoryLimit", || 3.into());
+            set(spec, "failedJobsHistoryLimit", || 1.into());
+            pod_spec(&mut spec["jobTemplate"]["spec"]["template"]["spec"]);
         }
         Kind::Service => service(&mut object["spec"]),
         Kind::NetworkPolicy => network_policy(&mut object["spec"]),
-        Kind::ConfigMap | Kind::Event | Kind::Node | Kind::ServiceAccount | Kind::EndpointSlice => {
+        Kind::Secret => set(object, "type", || "Opaque".into()),
+        Kind::Endpoints => {
+            for subset in object["subsets"].as_array_mut().into_iter().flatten() {
+                for port in subset["ports"].as_array_mut().into_iter().flatten() {
+                    set(port, "protocol", || "TCP".into());
+                }
+                remove_nulls(subset);
+            }
+            remove_nulls(object);
         }
+        Kind::ControllerRevision
+        | Kind::Lease
+        | Kind::ConfigMap
+        | Kind::Event
+        | Kind::Node
+        | Kind::ServiceAccount
+        | Kind::EndpointSlice => {}
     }
 }
 
-/// A pod's spec with its defaults, on the lab's only node.
+/// A pod's spec with its defaults.
 #[must_use]
-pub fn scheduled(mut spec: Value) -> Value {
+pub fn pod(mut spec: Value) -> Value {
     pod_spec(&mut spec);
-    set(&mut spec, "nodeName", || NODE_NAME.into());
     set(&mut spec, "serviceAccountName", || "default".into());
     spec
 }
@@ -94,6 +137,21 @@ fn pod_spec(spec: &mut Value) {
         }
         remove_nulls(container);
     }
+}
+
+/// `SetDefaults_Job`.
+fn job(spec: &mut Value) {
+    if spec["completions"].is_null() && spec["parallelism"].is_null() {
+        set(spec, "completions", || 1.into());
+    }
+    set(spec, "parallelism", || 1.into());
+    set(spec, "backoffLimit", || 6.into());
+    set(spec, "completionMode", || "NonIndexed".into());
+    set(spec, "suspend", || false.into());
+    set(spec, "podReplacementPolicy", || "TerminatingOrFailed".into());
+    set(spec, "manualSelector", || false.into());
+    pod_spec(&mut spec["template"]["spec"]);
+    remove_nulls(spec);
 }
 
 fn service(spec: &mut Value) {

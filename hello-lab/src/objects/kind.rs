@@ -1,8 +1,12 @@
 //! The kinds of object that the lab knows, and where one object is among them.
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{
+    ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet,
+};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
+    ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -93,15 +97,22 @@ macro_rules! kinds {
 
 kinds! {
     ConfigMap ["cm"];
+    Endpoints ["ep"];
     Event ["ev"];
     Namespace ["ns"].with(&["status"]);
     Node ["no"].with(&["status"]);
+    Pod ["po"].in_all().with(&["attach", "eviction", "exec", "log", "portforward", "status"]);
     Secret [];
-    Pod ["po"].in_all().with(&["attach", "exec", "log", "portforward", "status"]);
     Service ["svc"].in_all().with(&["status"]);
     ServiceAccount ["sa"];
+    ControllerRevision [];
+    DaemonSet ["ds"].in_all().with(&["status"]);
     Deployment ["deploy"].in_all().with(&["scale", "status"]);
     ReplicaSet ["rs"].in_all().with(&["scale", "status"]);
+    StatefulSet ["sts"].in_all().with(&["scale", "status"]);
+    CronJob ["cj"].in_all().with(&["status"]);
+    Job [].in_all().with(&["status"]);
+    Lease [];
     EndpointSlice [];
     NetworkPolicy ["netpol"];
 }
@@ -123,6 +134,21 @@ impl Kind {
             let resource = one.resource();
             resource.api_version == api_version && resource.kind == kind
         })
+    }
+
+    /// Where its objects have the spec of a pod, if they do: the names of the fields with dots between.
+    #[must_use]
+    pub fn path_of_pod_spec(self) -> Option<&'static str> {
+        match self {
+            Self::Pod => Some("spec"),
+            Self::DaemonSet
+            | Self::Deployment
+            | Self::ReplicaSet
+            | Self::StatefulSet
+            | Self::Job => Some("spec.template.spec"),
+            Self::CronJob => Some("spec.jobTemplate.spec.template.spec"),
+            _ => None,
+        }
     }
 
     /// `v1` or `GROUP/v1`.

@@ -20,6 +20,12 @@ pub const TEMPLATE_HASH_LABEL: &str = "pod-template-hash";
 /// (`RevisionAnnotation` of k8s.io/kubectl/pkg/util/deployment).
 pub const REVISION_ANNOTATION: &str = "deployment.kubernetes.io/revision";
 
+/// The label that names the Job of a pod (`JobNameLabel` of k8s.io/api/batch/v1).
+pub const JOB_NAME_LABEL: &str = "batch.kubernetes.io/job-name";
+
+/// The label that has the uid of the Job of a pod (`ControllerUidLabel` of k8s.io/api/batch/v1).
+pub const CONTROLLER_UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
+
 /// The ConfigMap of every namespace by which clients in pods can trust the API.
 pub const ROOT_CA: &str = "kube-root-ca.crt";
 

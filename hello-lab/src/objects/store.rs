@@ -139,11 +139,16 @@ impl Default for Store {
 }
 
 impl Store {
-    /// Adds an object, setting uid, creation time and resource version.
+    /// Adds an object, setting creation time and resource version, and its uid unless [admission] has chosen
+    /// it.
+    ///
+    /// [admission]: super::admission
     pub fn create(&self, kind: Kind, mut value: Value) -> Result<Arc<Object>, StoreError> {
         // Where there can be no metadata, the object cannot be read.
         if let Some(metadata) = metadata_mut(&mut value) {
-            metadata.insert("uid".to_owned(), new_uid().into());
+            if metadata.get("uid").is_none_or(|uid| uid.as_str().is_none_or(str::is_empty)) {
+                metadata.insert("uid".to_owned(), new_uid().into());
+            }
             metadata.insert("creationTimestamp".to_owned(), now().into());
             metadata.insert("generation".to_owned(), 1.into());
         }

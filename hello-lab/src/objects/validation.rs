@@ -1,10 +1,12 @@
 //! The API server's rules for the objects that the lab stores, as far as somebody could trip
 //! over them; those of a NetworkPolicy are netpol's.
 
+mod data;
 mod metadata;
 mod others;
 mod pod;
 pub mod quantity;
+mod workload;
 
 use std::collections::BTreeSet;
 
@@ -12,7 +14,6 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol::field_error::FieldError;
 use netpol::names;
 use netpol::read::strict::decode;
-use netpol::selector::{Selector, labels_of};
 use serde_json::Value;
 
 use super::kind::Kind;
@@ -43,15 +44,21 @@ pub fn validate(kind: Kind, object: &Value) -> Vec<FieldError> {
         }
         Kind::Pod => errors.extend(pod_spec("spec", spec)),
         Kind::Deployment => {
-            errors.extend(workload(spec));
+            errors.extend(workload::replicated("deployment", spec));
             errors.extend(others::deployment(spec));
         }
-        Kind::ReplicaSet => errors.extend(workload(spec)),
+        Kind::ReplicaSet => errors.extend(workload::replicated("deployment", spec)),
+        Kind::DaemonSet => errors.extend(workload::daemon_set(spec)),
+        Kind::StatefulSet => errors.extend(workload::stateful_set(spec)),
+        Kind::Job => errors.extend(workload::job(object)),
+        Kind::CronJob => errors.extend(workload::cron_job(object)),
         Kind::Service => {
             errors.extend(service(spec));
             errors.extend(others::service(spec));
         }
-        Kind::ConfigMap => errors.extend(others::config_map(object)),
+        Kind::ConfigMap => errors.extend(data::config_map(object)),
+        Kind::Secret => errors.extend(data::secret(object)),
+        Kind::Endpoints => errors.extend(others::endpoints(object)),
         Kind::EndpointSlice => errors.extend(others::endpoint_slice(object)),
         _ => {}
     }
@@ -68,9 +75,11 @@ pub fn validate_change(kind: Kind, before: &Value, after: &Value) -> Vec<FieldEr
     let (old, new) = (&before["spec"], &after["spec"]);
     let mut errors = metadata::check_change(before, after);
     errors.extend(match kind {
-        Kind::Deployment | Kind::ReplicaSet => {
+        Kind::StatefulSet => workload::stateful_set_change(old, new),
+        Kind::DaemonSet | Kind::Deployment | Kind::ReplicaSet => {
             immutable("spec.selector", &old["selector"], &new["selector"]).into_iter().collect()
         }
+        Kind::Job => workload::job_change(old, new),
         Kind::Service => {
             immutable("spec.clusterIP", &old["clusterIP"], &new["clusterIP"]).into_iter().collect()
         }
@@ -78,7 +87,8 @@ pub fn validate_change(kind: Kind, before: &Value, after: &Value) -> Vec<FieldEr
             "spec",
             "a running pod of hello-lab cannot be changed; change what owns it, or delete it",
         )],
-        Kind::ConfigMap => others::config_map_change(before, after),
+        Kind::ConfigMap => data::config_map_change(before, after),
+        Kind::Secret => data::secret_change(before, after),
         Kind::EndpointSlice => {
             immutable("addressType", &before["addressType"], &after["addressType"])
                 .into_iter()
@@ -86,50 +96,6 @@ pub fn validate_change(kind: Kind, before: &Value, after: &Value) -> Vec<FieldEr
         }
         _ => Vec::new(),
     });
-    errors
-}
-
-fn workload(spec: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    if spec["replicas"].as_i64().is_some_and(|replicas| replicas < 0) {
-        let detail = "must be greater than or equal to 0";
-        errors.push(FieldError::invalid("spec.replicas", spec["replicas"].clone(), detail));
-    }
-    let template = &spec["template"];
-    let labels = labels_of(&template["metadata"]);
-    errors.extend(names::labels("spec.template.metadata.labels", &labels));
-    let annotations = &template["metadata"]["annotations"];
-    errors.extend(metadata::annotations("spec.template.metadata.annotations", annotations));
-    match serde_json::from_value(spec["selector"].clone()) {
-        Err(_) => errors.push(FieldError::required("spec.selector", "")),
-        Ok(selector) => match Selector::from_api("spec.selector", &selector) {
-            Err(more) => errors.extend(more),
-            Ok(selector) if selector.requirements().is_empty() => {
-                let detail = "empty selector is invalid for deployment";
-                errors.push(FieldError::invalid("spec.selector", spec["selector"].clone(), detail));
-            }
-            Ok(selector) if !selector.matches(&labels) => {
-                let path = "spec.template.metadata.labels";
-                let value = template["metadata"]["labels"].clone();
-                errors.push(FieldError::invalid(
-                    path,
-                    value,
-                    "`selector` does not match template `labels`",
-                ));
-            }
-            Ok(_) => {}
-        },
-    }
-    let policy = &template["spec"]["restartPolicy"];
-    if policy.as_str().is_some_and(|policy| policy != "Always") {
-        let path = "spec.template.spec.restartPolicy";
-        errors.push(FieldError::not_supported(
-            path,
-            policy.as_str().unwrap_or_default(),
-            &["Always"],
-        ));
-    }
-    errors.extend(pod_spec("spec.template.spec", &template["spec"]));
     errors
 }
 

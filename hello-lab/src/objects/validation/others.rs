@@ -1,4 +1,4 @@
-//! Rules of Deployments, `ConfigMaps` and `EndpointSlices`, and further ones of Services.
+//! Rules of Deployments, `Endpoints` and `EndpointSlices`, and further ones of Services.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -8,11 +8,8 @@ use netpol::names;
 use netpol::selector::labels_of;
 use serde_json::{Value, json};
 
-use super::each;
 use super::pod::{not_negative, one_of};
-
-/// `MaxSecretSize`, which is a ConfigMap's too.
-const LARGEST_CONFIG_MAP: usize = 1 << 20;
+use super::{each, port_number, protocol};
 
 /// `ValidateDeploymentSpec`, but for what a ReplicaSet has too.
 pub(super) fn deployment(spec: &Value) -> Vec<FieldError> {
@@ -74,59 +71,6 @@ fn share(value: &Value) -> Option<i64> {
         return all_digits.then(|| digits.parse().unwrap_or(i64::MAX));
     }
     value.as_i64()
-}
-
-/// `ValidateConfigMap`.
-pub(super) fn config_map(object: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let mut size = 0;
-    for field in ["data", "binaryData"] {
-        for (key, value) in object[field].as_object().into_iter().flatten() {
-            let text = value.as_str().map_or(0, str::len);
-            // As they are decoded: four characters are three bytes.
-            size += if field == "data" { text } else { text / 4 * 3 };
-            let path = format!("{field}[{key}]");
-            let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-            if key.is_empty() || !key.bytes().all(valid) {
-                let detail = "a valid config key must consist of alphanumeric characters, '-', '_' \
-                              or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used \
-                              for validation is '[-._a-zA-Z0-9]+')";
-                errors.push(FieldError::invalid(&*path, key.as_str(), detail));
-            } else if key.len() > 253 {
-                let detail = "must be no more than 253 characters";
-                errors.push(FieldError::invalid(&*path, key.as_str(), detail));
-            } else if matches!(key.as_str(), "." | "..") || key.starts_with("..") {
-                let detail = "must not start with '..'";
-                errors.push(FieldError::invalid(&*path, key.as_str(), detail));
-            }
-            if field == "data" && !object["binaryData"][key].is_null() {
-                let detail = "duplicate of key present in binaryData";
-                errors.push(FieldError::invalid(path, key.as_str(), detail));
-            }
-        }
-    }
-    if size > LARGEST_CONFIG_MAP {
-        errors.push(FieldError::too_long("", LARGEST_CONFIG_MAP));
-    }
-    errors
-}
-
-/// `ValidateConfigMapUpdate`.
-pub(super) fn config_map_change(before: &Value, after: &Value) -> Vec<FieldError> {
-    if before["immutable"] != true {
-        return Vec::new();
-    }
-    let detail = "field is immutable when `immutable` is set";
-    let mut errors = Vec::new();
-    if after["immutable"] != true {
-        errors.push(FieldError::forbidden("immutable", detail));
-    }
-    for field in ["data", "binaryData"] {
-        if before[field] != after[field] {
-            errors.push(FieldError::forbidden(field, detail));
-        }
-    }
-    errors
 }
 
 /// `ValidateService`, further rules.
@@ -194,4 +138,66 @@ pub(super) fn endpoint_slice(slice: &Value) -> Vec<FieldError> {
         }
     }
     errors
+}
+
+/// `ValidateEndpointsCreate`, `validateEndpointSubsets`.
+pub(super) fn endpoints(object: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for (index, subset) in each(&object["subsets"]).enumerate() {
+        let path = format!("subsets[{index}]");
+        let lists = ["addresses", "notReadyAddresses"];
+        if lists.iter().all(|list| each(&subset[*list]).next().is_none()) {
+            let detail = "must specify `addresses` or `notReadyAddresses`";
+            errors.push(FieldError::required(&*path, detail));
+        }
+        for list in lists {
+            for (index, address) in each(&subset[list]).enumerate() {
+                let path = format!("{path}.{list}[{index}].ip");
+                errors.extend(endpoint_address(path, &address["ip"]));
+            }
+        }
+        let several = each(&subset["ports"]).count() > 1;
+        for (index, port) in each(&subset["ports"]).enumerate() {
+            let path = format!("{path}.ports[{index}]");
+            match port["name"].as_str().unwrap_or_default() {
+                "" if several => errors.push(FieldError::required(format!("{path}.name"), "")),
+                "" => {}
+                name => {
+                    let invalid = |fault| FieldError::invalid(format!("{path}.name"), name, fault);
+                    errors.extend(names::dns_label(name).into_iter().map(invalid));
+                }
+            }
+            errors.extend(port_number(&format!("{path}.port"), &port["port"]));
+            errors.extend(protocol(&format!("{path}.protocol"), &port["protocol"]));
+        }
+    }
+    errors
+}
+
+/// `validateEndpointAddress`, `ValidateEndpointIP`: what only one machine can mean is nobody's endpoint.
+fn endpoint_address(path: String, address: &Value) -> Option<FieldError> {
+    let text = address.as_str().unwrap_or_default();
+    let invalid = |detail: &str| Some(FieldError::invalid(&*path, text, detail));
+    let Ok(address) = text.parse::<IpAddr>() else {
+        return invalid("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+    };
+    if address.is_unspecified() {
+        return invalid("may not be unspecified (0.0.0.0 or ::)");
+    }
+    if address.is_loopback() {
+        return invalid("may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    }
+    let (is_link_local, is_link_local_multicast) = match address {
+        IpAddr::V4(address) => (address.is_link_local(), address.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(address) => {
+            (address.is_unicast_link_local(), address.segments()[0] & 0xff0f == 0xff02)
+        }
+    };
+    if is_link_local {
+        return invalid("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+    }
+    if is_link_local_multicast {
+        return invalid("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+    }
+    None
 }
