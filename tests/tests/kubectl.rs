@@ -193,10 +193,13 @@ fn what_the_lab_has_not_is_said_clearly() {
         let said = lab.refused(line, "");
         assert!(said.contains(what), "{line}: {said}");
     }
-    let said = lab.kubectl("explain deployments");
-    // kubectl breaks its lines.
-    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(said.contains("kubectl explain needs a real cluster"), "{said}");
+    for what in ["deployments", "deploy.spec", "netpol.metadata", "pods.status", "configmap.data"] {
+        let said = lab.kubectl(&format!("explain {what}"));
+        // kubectl breaks its lines.
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains("kubectl explain needs a real cluster"), "{what}: {said}");
+        assert!(said.contains("https://kubernetes.io/docs/reference/"), "{what}: {said}");
+    }
     // From 1.32 on it is sent as protobuf.
     let output = lab.try_kubectl("create deployment x --image=hello-server:1.0.0", "");
     let said = output.stdout + &output.stderr;
