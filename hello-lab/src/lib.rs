@@ -22,6 +22,12 @@
 //! - [`loops`]: what must run for as long as the lab does, and ends it when it ends.
 //! - [`mounts`], [`runtime_folder`]: file systems in memory, and the lab's folder.
 
+// What users send is no reason to panic: whoever wrote it is told, and the lab goes on.
+#![cfg_attr(
+    not(test),
+    deny(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::unreachable)
+)]
+
 pub mod cli;
 
 pub mod lab;

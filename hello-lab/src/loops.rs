@@ -72,6 +72,7 @@ impl Loops {
     pub fn start<T>(&mut self, name: Loop, work: impl Future<Output = T> + Send + 'static) {
         let mut ready = self.ready.subscribe();
         let fails = self.fail == Some(name);
+        #[cfg_attr(not(test), expect(clippy::panic, reason = "a test asks for it"))]
         let fault = async move {
             if fails {
                 // An error means that the lab has ended by itself.

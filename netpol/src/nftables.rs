@@ -232,7 +232,12 @@ impl Firewall {
         if has_retired && !self.0.swept.swap(true, Ordering::Relaxed) {
             tokio::spawn(sweep(Arc::downgrade(&self.0)));
         }
-        tracing::debug!(generation = number, took = ?began.elapsed(), "filter written");
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let took = began.elapsed();
+            let Draft { sets, rules, .. } = draft(filter, number, silence);
+            let (rules, sets) = (rules.len(), sets.len());
+            tracing::debug!(generation = number, rules, sets, ?took, "filter written");
+        }
         Ok(number)
     }
 }

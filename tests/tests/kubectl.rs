@@ -187,10 +187,13 @@ fn what_the_lab_has_not_is_said_clearly() {
     lab.install_hello_app();
     let said = lab.refused("apply --server-side -f manifests/network-policy.yaml", "");
     assert!(said.contains("server-side"), "{said}");
-    let said = lab.kubectl("explain deployments");
-    // kubectl breaks its lines.
-    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(said.contains("kubectl explain needs a real cluster"), "{said}");
+    for what in ["deployments", "deploy.spec", "netpol.metadata", "pods.status", "configmap.data"] {
+        let said = lab.kubectl(&format!("explain {what}"));
+        // kubectl breaks its lines.
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains("kubectl explain needs a real cluster"), "{what}: {said}");
+        assert!(said.contains("https://kubernetes.io/docs/reference/"), "{what}: {said}");
+    }
     lab.end();
 }
 

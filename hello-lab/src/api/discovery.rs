@@ -153,9 +153,13 @@ pub const OPENAPI_V2: &[u8] = b"\x0a\x032.0";
 /// The type of [`OPENAPI_V2`].
 pub const OPENAPI_V2_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
-/// What `kubectl explain` shows of every kind.
+/// What `kubectl explain` shows of every kind, and of its fields.
 const NOT_EXPLAINED: &str = "hello-lab has no descriptions of fields: kubectl explain needs a real cluster \
-    (kind, GKE). The same is at https://kubernetes.io/docs/reference/kubernetes-api/";
+    (kind, GKE), and says of most here that they do not exist, which is not so. The same is at \
+    https://kubernetes.io/docs/reference/kubernetes-api/";
+
+/// The fields that kinds begin with: of others kubectl itself says that there are none.
+const FIRST_FIELDS: [&str; 6] = ["apiVersion", "data", "kind", "metadata", "spec", "status"];
 
 /// kubectl asks whether a kind's patches take `fieldValidation`, and explains a kind by its description;
 /// nothing else is said.
@@ -174,6 +178,10 @@ fn openapi(group: &str) -> Value {
         let schema = json!({
             "type": "object",
             "description": NOT_EXPLAINED,
+            "properties": FIRST_FIELDS
+                .map(|name| (name, json!({"type": "object", "description": NOT_EXPLAINED})))
+                .into_iter()
+                .collect::<BTreeMap<_, _>>(),
             "x-kubernetes-group-version-kind": [names],
         });
         schemas.insert(resource.kind.to_owned(), schema);

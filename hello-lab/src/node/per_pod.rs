@@ -9,8 +9,9 @@ use std::time::Duration;
 use hello_common::error::Chain;
 use netpol::names::NamespacedName;
 use tokio::time::{sleep, timeout};
+use tracing::Instrument;
 
-use crate::objects::{Kind, Store};
+use crate::objects::{Key, Kind, Store};
 
 /// How soon what could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -109,14 +110,31 @@ impl<T: Table> Follower<T> {
     pub async fn follow(self) {
         let (mut version, mut all_written) = (0, true);
         loop {
+            let before = version;
             let changed = self.store.changed(version, T::KINDS);
             if all_written {
                 version = changed.await;
             } else if let Ok(changed) = timeout(RETRY, changed).await {
                 version = changed;
             }
+            self.tell_of_changes(before);
             all_written = self.write_all(&self.snapshot()).await;
             sleep(T::PERIOD).await;
+        }
+    }
+
+    /// Tells the log which objects have changed since `version`, and so why tables will.
+    fn tell_of_changes(&self, version: u64) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        for event in self.store.since(version).unwrap_or_default() {
+            let Key { kind, namespace, name } = event.object.key();
+            if T::KINDS.contains(&kind) {
+                let (kind, change) = (kind.resource().kind, event.change);
+                let version = event.version;
+                tracing::debug!(kind, namespace, name, ?change, version, "object changed");
+            }
         }
     }
 
@@ -146,7 +164,9 @@ impl<T: Table> Kept<T> {
         if snapshot.version <= kept.version {
             return Ok(true);
         }
-        let known = kept.table.write(&self.pod, &snapshot.contents).await?;
+        let (pod, version) = (&self.pod, snapshot.version);
+        let span = tracing::info_span!("write", table = T::NAME, %pod, version);
+        let known = kept.table.write(pod, &snapshot.contents).instrument(span).await?;
         if known {
             kept.version = snapshot.version;
         }

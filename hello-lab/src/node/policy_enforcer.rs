@@ -12,6 +12,7 @@ use netpol::compile::{Behaviour, PodFilter, compile};
 use netpol::names::NamespacedName;
 use netpol::nftables::{Firewall, KernelError};
 use netpol::policy::Policy;
+use tracing::Instrument;
 
 use crate::node::network::{NODE, NODE_V6};
 use crate::node::per_pod::{Follower, Table};
@@ -53,13 +54,13 @@ impl Table for FilterTable {
         let Some(known) = cluster.pod(&pod.namespace, &pod.name) else { return Ok(false) };
         let filter = compile(cluster, known, &NODES, self.filter.behaviour);
         if self.filter != filter {
-            let generation = self.firewall.replace(&filter).await?;
-            self.filter = filter;
-            if tracing::enabled!(tracing::Level::DEBUG) {
+            let policies = tracing::enabled!(tracing::Level::DEBUG).then(|| {
                 let policies = cluster.policies().iter().filter(|policy| policy.selects(known));
-                let names: Vec<&str> = policies.map(|policy: &Policy| &*policy.name).collect();
-                tracing::debug!(%pod, policies = names.join(","), generation, "filter replaced");
-            }
+                policies.map(|policy: &Policy| &*policy.name).collect::<Vec<_>>().join(",")
+            });
+            let span = tracing::debug_span!("filter", policies);
+            self.firewall.replace(&filter).instrument(span).await?;
+            self.filter = filter;
         }
         Ok(true)
     }

@@ -42,13 +42,13 @@ impl Table for Written {
 
     async fn write(
         &mut self,
-        pod: &NamespacedName,
+        _pod: &NamespacedName,
         ports: &Vec<ServicePort>,
     ) -> Result<bool, NetworkError> {
         if self.ports.as_ref() != Some(ports) {
             self.table.replace(ports).await?;
             self.ports = Some(ports.clone());
-            tracing::debug!(%pod, ports = ports.len(), "table of Services replaced");
+            tracing::debug!(ports = ports.len(), "table of Services replaced");
         }
         Ok(true)
     }

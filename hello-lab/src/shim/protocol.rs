@@ -66,15 +66,56 @@ pub fn message(value: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok([&length.to_be_bytes()[..], &json].concat())
 }
 
+/// Why a message cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MessageError {
+    /// The other end has gone, or reading fails.
+    #[error("cannot read a message of the lab")]
+    Socket(#[from] io::Error),
+    /// It claims to be longer than any is.
+    #[error("a message of the lab has {0} octets, more than {LONGEST}")]
+    TooLong(u32),
+    /// It says something else than it should.
+    #[error("a message of the lab is not understood")]
+    Json(#[from] serde_json::Error),
+}
+
 /// Reads a message.
-pub(super) fn receive<T: DeserializeOwned>(mut socket: &UnixStream) -> io::Result<T> {
+pub(super) fn receive<T: DeserializeOwned>(mut socket: &UnixStream) -> Result<T, MessageError> {
     let mut length = [0; 4];
     socket.read_exact(&mut length)?;
     let length = u32::from_be_bytes(length);
     if length > LONGEST {
-        return Err(io::ErrorKind::FileTooLarge.into());
+        return Err(MessageError::TooLong(length));
     }
     let mut json = vec![0; usize::try_from(length).map_err(io::Error::other)?];
     socket.read_exact(&mut json)?;
     Ok(serde_json::from_slice(&json)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn received(octets: &[u8]) -> Result<Pod, MessageError> {
+        let (mut lab, shim) = UnixStream::pair().unwrap();
+        lab.write_all(octets).unwrap();
+        drop(lab);
+        receive(&shim)
+    }
+
+    #[test]
+    fn a_message_is_read_as_it_was_written_and_what_is_none_is_told_apart() {
+        let pod = Pod { hostname: "web".into(), ..Pod::default() };
+        let whole = message(&pod).unwrap();
+        assert_eq!(received(&whole).unwrap().hostname, "web");
+        for cut in [0, 3, 4, whole.len() - 1] {
+            assert!(matches!(received(&whole[..cut]), Err(MessageError::Socket(_))), "{cut}");
+        }
+        // Nothing is read, and no memory taken, for a length that cannot be.
+        assert!(matches!(received(&[255; 4]), Err(MessageError::TooLong(u32::MAX))));
+        assert!(matches!(received(b"\0\0\0\x02[]"), Err(MessageError::Json(_))));
+    }
 }
