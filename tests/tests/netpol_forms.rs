@@ -208,3 +208,24 @@ fn whom_rules_name_and_no_manifest_has_is_listed_as_exposure() {
     assert!(exposed.contains(line), "{exposed}");
     assert!(!netpol_in(folder.path(), "list a.yaml").ok().contains(line));
 }
+
+#[test]
+fn list_says_where_a_block_holds_a_pods_address() {
+    let text = |cidr: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nstatus: {{podIPs: [{{ip: 10.0.0.9}}]}}\n---\n\
+             apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p}}\n\
+             spec: {{podSelector: {{}}, ingress: [{{from: [{{ipBlock: {{cidr: {cidr}}}}}]}}]}}\n"
+        )
+    };
+    let list = |cidr: &str| run(Command::new(program("netpol")).args(["list", "-"]), &text(cidr));
+    let held = list("10.0.0.0/24");
+    assert!(
+        held.stderr.contains(
+            "10.0.0.0/24, an ipBlock of policy default/p, holds the address of pod default/a"
+        ),
+        "{}",
+        held.stderr
+    );
+    assert_eq!(list("10.0.1.0/24").stderr, "");
+}
