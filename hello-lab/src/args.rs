@@ -37,12 +37,21 @@ pub enum Command {
     },
     /// Start a lab, run a command with KUBECONFIG set, tear the lab down
     Run {
+        /// The lab's name; without it, one of its own
+        #[arg(long)]
+        name: Option<String>,
         /// What the lab is like.
         #[command(flatten)]
         settings: Settings,
         /// The command and its arguments, after `--`
         #[arg(required = true, last = true, value_name = "COMMAND")]
         command: Vec<OsString>,
+    },
+    /// A shell with KUBECONFIG set: in the lab that runs, or in one that ends with the shell
+    Shell {
+        /// Which lab.
+        #[command(flatten)]
+        lab: LabArgs,
     },
     /// Show the labs that run
     Status,

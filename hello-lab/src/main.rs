@@ -59,9 +59,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             nix::unistd::setsid().context("cannot start a session")?;
             keeper_runtime()?.block_on(cli::keep(&lab))
         }
-        Command::Run { settings, command } => {
-            keeper_runtime()?.block_on(cli::run(&settings, &command))
+        Command::Run { name, settings, command } => {
+            keeper_runtime()?.block_on(cli::run(name.as_deref(), &settings, &command))
         }
+        Command::Shell { lab } => keeper_runtime()?.block_on(cli::shell(&lab)),
         Command::Status => Ok(cli::status()),
         Command::Down { name } => cli::down(&name),
         Command::Launch { stage } => stages::launch(stage),

@@ -105,6 +105,10 @@ fn a_port_in_use_and_a_name_in_use_are_one_clear_line() {
     up.args(["up", "--port", &port]).env("XDG_RUNTIME_DIR", home.path());
     let said = run(&mut up, "").failed();
     assert!(said.contains(&format!("port {port} on 127.0.0.1 is in use")), "{said}");
+    let mut up = Command::new(program("hello-lab"));
+    up.args(["up", "--detach", "--port", &port]).env("XDG_RUNTIME_DIR", home.path());
+    let said = run(&mut up, "").failed();
+    assert!(said.contains(&format!("port {port} on 127.0.0.1 is in use")), "{said}");
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "nothing is left");
 
     let lab = Lab::start(As::Myself);
@@ -133,6 +137,32 @@ fn the_lab_can_be_seen_and_ended_from_elsewhere_and_run_passes_exit_codes_on() {
         run(lab_run.args(["run", "--"]).args(command), "").status.code()
     };
     assert_eq!(code(&["sh", "-c", "exit 7"]), Some(7));
+    let mut named = lab.command(program("hello-lab"));
+    let said = run(named.args(["run", "--name", "mine", "--", "sh", "-c", "echo $KUBECONFIG"]), "");
+    assert!(said.ok().contains("/mine/kubeconfig"), "the lab has the name that was asked for");
     assert_eq!(code(&["no-such-program"]), Some(127));
     assert_eq!(code(&["sh", "-c", "kill -9 $$"]), Some(137));
+}
+
+#[test]
+fn a_shell_is_in_the_lab_that_runs_or_in_one_that_ends_with_it() {
+    const TYPED: &str = "kubectl get namespaces -o name\nhello-lab status\nexit 5\n";
+    let lab = Lab::start(As::Myself);
+    let shell = || {
+        let mut shell = lab.command(program("hello-lab"));
+        shell.arg("shell").env("SHELL", "/bin/sh");
+        run(&mut shell, TYPED)
+    };
+    let said = shell();
+    assert_eq!(said.status.code(), Some(5), "{said:?}");
+    assert!(said.stdout.contains("namespace/default") && said.stdout.contains("default: runs"));
+    assert!(said.stderr.contains("which stays when this shell ends"), "{said:?}");
+    let status = run(lab.command(program("hello-lab")).arg("status"), "").ok();
+    assert!(status.contains("default: runs"), "{status}");
+    let _ = run(lab.command(program("hello-lab")).arg("down"), "").ok();
+    let said = shell();
+    assert_eq!(said.status.code(), Some(5), "{said:?}");
+    assert!(said.stderr.contains("a lab that ends with this shell"), "{said:?}");
+    let status = run(lab.command(program("hello-lab")).arg("status"), "").failed();
+    assert!(status.contains("no lab runs"), "{status}");
 }

@@ -14,20 +14,34 @@ use crate::args::Settings;
 use crate::stages::terminate;
 
 /// `hello-lab run`: a lab for as long as a command takes.
-pub async fn run(settings: &Settings, command: &[OsString]) -> anyhow::Result<ExitCode> {
+pub async fn run(
+    name: Option<&str>,
+    settings: &Settings,
+    command: &[OsString],
+) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("cannot handle signals")?;
-    let name = format!("run-{}", std::process::id());
-    let mut lab = tokio::select! {
-        lab = Kept::start(&name, settings, Log::Terminal) => lab?,
+    let own = format!("run-{}", std::process::id());
+    let lab = tokio::select! {
+        lab = Kept::start(name.unwrap_or(&own), settings, Log::Terminal) => lab?,
         number = signals.next() => return Ok(exit::of_signal(number)),
     };
     let [program, args @ ..] = command else { bail!("no command") };
-    let child = Command::new(program).args(args).env("KUBECONFIG", lab.folder.kubeconfig()).spawn();
-    let mut child = match child {
+    let mut command = Command::new(program);
+    command.args(args).env("KUBECONFIG", lab.folder.kubeconfig());
+    until_it_ends(lab, command, &mut signals).await
+}
+
+/// Runs `command`, and then tears the lab down; the command's exit code.
+pub(super) async fn until_it_ends(
+    mut lab: Kept,
+    mut command: Command,
+    signals: &mut Signals,
+) -> anyhow::Result<ExitCode> {
+    let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
             lab.tear_down().await?;
-            let program = program.to_string_lossy();
+            let program = command.as_std().get_program().to_string_lossy().into_owned();
             eprintln!("hello-lab: cannot run {program}: {error}");
             let not_found = error.kind() == std::io::ErrorKind::NotFound;
             return Ok(ExitCode::from(if not_found { 127 } else { 126 }));
