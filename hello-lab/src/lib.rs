@@ -10,8 +10,8 @@
 //! - [`lab`]: every room together, for as long as all of them work.
 //! - [`bootstrap`]: the objects that every cluster has from its start.
 //! - [`api`]: the Kubernetes API that kubectl speaks, over TLS on 127.0.0.1: one file a verb.
-//! - [`controllers`]: Deployments to ReplicaSets to Pods, Services to EndpointSlices,
-//!   namespaces, garbage.
+//! - [`controllers`]: Deployments to ReplicaSets to Pods, `StatefulSets`, `DaemonSets`, `CronJobs` to Jobs,
+//!   Services to EndpointSlices and Endpoints, the scheduler, namespaces, garbage.
 //! - [`kubelet`]: the pods' processes: sandboxes, containers, probes, restarts, logs.
 //! - [`node`]: their network: addresses and devices, policies, Services, names.
 //! - [`objects`]: the store, the one source of truth, and the rules of its kinds. The four above

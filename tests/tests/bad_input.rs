@@ -81,15 +81,14 @@ fn an_unknown_image_keeps_the_pod_waiting_and_an_event_names_the_known_ones() {
     let manifest = std::fs::read_to_string("../manifests/hello-app/hello-server.yaml").unwrap();
     let _ = lab.kubectl_with(
         "apply -f -",
-        &manifest.replace("image: hello-server:1.0.0", "image: nginx:1.27"),
+        &manifest.replace("image: hello-server:1.0.0", "image: redis:7"),
     );
     wait_for("the reason", || lab.kubectl("get pods").contains("ImagePullBackOff").then_some(()));
     assert_eq!(lab.kubectl("get pods -o jsonpath={.items[0].status.phase}"), "Pending");
     let events = lab.kubectl("get events");
     assert!(
-        events.contains(
-            "no image \"nginx:1.27\"; hello-lab knows hello-client:1.0.0, hello-server:1.0.0"
-        ),
+        events.contains("no image \"redis:7\". Start it with --image redis:7=PATH")
+            && events.contains("it knows hello-client:1.0.0, hello-server:1.0.0"),
         "{events}"
     );
     let said = lab.refused("logs deploy/hello-server", "");

@@ -3,6 +3,9 @@
 //!
 //! A pod has a finalizer until it is counted, so that none is forgotten that somebody deletes.
 
+mod indexes;
+mod work;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +15,12 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
 use netpol::selector::Selector;
 use serde_json::{Value, json};
 
-use super::pods::{
-    self, claim, generated_name, has_ended, is_active, is_ready, keep_rank, number, phase,
-    selector, tell,
-};
+use self::indexes::{indexes, ranges};
+use self::work::manage;
+use super::pods::{self, claim, has_ended, is_active, is_ready, number, phase, selector, tell};
 use crate::objects::deletion::{self, Deletion, Propagation, has_finalizer, remove_finalizer};
 use crate::objects::events::{Severity, record};
-use crate::objects::meta::{condition, now, random_suffix, seconds_since};
+use crate::objects::meta::{condition, now, seconds_since};
 use crate::objects::{Kind, Object, Store};
 
 const COMPONENT: &str = "job-controller";
@@ -28,11 +30,6 @@ const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 
 /// The label and annotation with the index of a pod (`JobCompletionIndexAnnotation`).
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
-
-/// Between a failure and the next pod: doubled with each failure, up to the longest. A cluster begins with
-/// ten seconds; here somebody is waiting.
-const FIRST_BACK_OFF: u64 = 1;
-const LONGEST_BACK_OFF: u64 = 600;
 
 /// How a Job ends: the condition that says so, that which comes before it, and why.
 struct End {
@@ -316,107 +313,6 @@ fn write(
     true
 }
 
-/// Makes pods, or deletes those that are too many (`manageJob`). When to look again, if that must wait.
-fn manage(store: &Store, job: &Object, spec: &JobSpec, seen: &Seen) -> Option<Duration> {
-    let parallelism = number(spec.parallelism.unwrap_or(1));
-    let active = seen.active.len();
-    let wanted = match spec.completions {
-        Some(completions) => number(completions).saturating_sub(seen.succeeded).min(parallelism),
-        // The first success means that the work is done.
-        None if seen.succeeded > 0 => active.min(parallelism),
-        None => parallelism,
-    };
-    if active > wanted {
-        let mut spare = seen.active.clone();
-        spare.sort_by_key(|pod| keep_rank(pod));
-        for pod in spare.iter().take(active - wanted) {
-            pods::delete(store, COMPONENT, job, pod);
-        }
-        return None;
-    }
-    let waits = spec.pod_replacement_policy.as_deref() == Some("Failed");
-    let there = active + if waits { seen.terminating } else { 0 };
-    if there >= wanted {
-        return None;
-    }
-    if let Some(left) = back_off(seen) {
-        return Some(left);
-    }
-    if is_indexed(spec) {
-        let taken: BTreeSet<usize> = seen.active.iter().filter_map(|pod| index(pod)).collect();
-        let free = (0..number(spec.completions.unwrap_or(0)))
-            .filter(|index| !seen.completed.contains(index) && !taken.contains(index));
-        for index in free.take(wanted - there) {
-            create(store, job, Some(index));
-        }
-    } else {
-        for _ in there..wanted {
-            create(store, job, None);
-        }
-    }
-    None
-}
-
-/// How long to wait for the next pod after those that have failed since the last success.
-fn back_off(seen: &Seen) -> Option<Duration> {
-    let finished = |pod: &Object| {
-        let statuses = pods::status(pod)?.container_statuses.as_ref()?;
-        let ends = statuses.iter().filter_map(|one| {
-            one.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref().map(|time| time.0)
-        });
-        ends.max()
-    };
-    let ended =
-        |name: &str| seen.all.iter().filter(move |pod| phase(pod) == name).collect::<Vec<_>>();
-    let last_success = ended("Succeeded").into_iter().filter_map(|pod| finished(pod)).max();
-    let failures: Vec<_> = ended("Failed")
-        .into_iter()
-        .filter_map(|pod| finished(pod))
-        .filter(|time| last_success.is_none_or(|success| *time > success))
-        .collect();
-    let last = failures.iter().max()?;
-    let doublings = u32::try_from(failures.len() - 1).unwrap_or(u32::MAX);
-    let delay =
-        FIRST_BACK_OFF.saturating_mul(2_u64.saturating_pow(doublings)).min(LONGEST_BACK_OFF);
-    let due = last.checked_add(Duration::from_secs(delay)).ok()?;
-    let left = due.duration_since(Timestamp::now());
-    Duration::try_from(left).ok().filter(|left| !left.is_zero())
-}
-
-fn create(store: &Store, job: &Object, index: Option<usize>) {
-    let owner = match index {
-        Some(index) => format!("{}-{index}", job.name()),
-        None => job.name().to_owned(),
-    };
-    let name = generated_name(&owner, &random_suffix(5));
-    let mut pod = pods::pod_of(job, &job.value()["spec"]["template"], &name);
-    pod["metadata"]["generateName"] = format!("{owner}-").into();
-    pod["metadata"]["finalizers"] = json!([TRACKING]);
-    if let Some(index) = index {
-        let text = index.to_string();
-        pod["metadata"]["annotations"][INDEX] = text.as_str().into();
-        pod["metadata"]["labels"][INDEX] = text.as_str().into();
-        if pod["spec"]["hostname"].is_null() {
-            pod["spec"]["hostname"] = owner.into();
-        }
-        for list in ["initContainers", "containers"] {
-            for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
-                let variable = json!({"name": "JOB_COMPLETION_INDEX", "value": text});
-                match container["env"].as_array_mut() {
-                    Some(env) => env.push(variable),
-                    None => container["env"] = json!([variable]),
-                }
-            }
-        }
-        if pod["spec"]["initContainers"].is_null() {
-            crate::objects::object::remove(&mut pod["spec"], "initContainers");
-        }
-    }
-    if pods::create(store, pod).is_some() {
-        tell(store, COMPONENT, job, "SuccessfulCreate", &format!("Created pod: {name}"));
-    }
-}
-
 /// Deletes a Job that has ended long enough ago. When to look again, if it has not.
 fn clean_up(store: &Store, job: &Object, spec: &JobSpec) -> Option<Duration> {
     let ttl = u64::try_from(spec.ttl_seconds_after_finished?).ok()?;
@@ -438,32 +334,6 @@ fn clean_up(store: &Store, job: &Object, spec: &JobSpec) -> Option<Duration> {
     // Somebody else may have deleted it.
     let _ = deletion::delete(store, &job.key(), &deletion);
     None
-}
-
-/// `0,2-4` as numbers.
-fn indexes(text: &str) -> BTreeSet<usize> {
-    let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?)
-    };
-    text.split(',').filter_map(range).flatten().collect()
-}
-
-/// Numbers as `0,2-4`.
-fn ranges(indexes: &BTreeSet<usize>) -> String {
-    let mut ranges: Vec<(usize, usize)> = Vec::new();
-    for index in indexes {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == *index => *last = *index,
-            _ => ranges.push((*index, *index)),
-        }
-    }
-    let text = ranges.into_iter().map(|(first, last)| match last - first {
-        0 => first.to_string(),
-        1 => format!("{first},{last}"),
-        _ => format!("{first}-{last}"),
-    });
-    text.collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use super::work::FIRST_BACK_OFF;
 use super::*;
 use crate::objects::Key;
 use crate::objects::admission::admit;
