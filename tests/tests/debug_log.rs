@@ -13,8 +13,11 @@ fn a_log_at_debug_tells_the_story_of_a_policy_from_kubectl_to_the_kernel() {
     let said = run(&mut lab, "");
     assert!(said.status.success(), "{}", said.stderr);
     let name = "hello-server-allow-from-hello-client";
+    // The kernel may have it before kubectl has its answer.
+    let answered = ["request{method=POST", "/networkpolicies\"}: answered status=201"];
+    let is_told = |line: &str| answered.iter().all(|word| line.contains(word));
+    assert!(said.stderr.lines().any(is_told), "{answered:?} is not told: {}", said.stderr);
     let story = [
-        vec!["request{method=POST", "/networkpolicies\"}: answered status=201"],
         vec!["loop{name=policy-enforcer}: object changed", name, "change=Added", "version="],
         vec![
             "write{table=\"filter\" pod=default/hello-server-",

@@ -1,5 +1,7 @@
 //! The process that keeps a lab: it starts the stages, and ends them.
 
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -28,13 +30,17 @@ pub(super) enum Log {
 }
 
 impl Log {
-    fn open(self, folder: &RuntimeFolder) -> anyhow::Result<Stdio> {
+    /// Where the lab writes, and the same to be read: when a lab does not start, its folder is gone before
+    /// anybody has looked.
+    fn open(self, folder: &RuntimeFolder) -> anyhow::Result<(Stdio, Option<File>)> {
         if self == Self::Terminal {
-            return Ok(Stdio::inherit());
+            return Ok((Stdio::inherit(), None));
         }
         folder.write(LOG, "")?;
-        let file = std::fs::OpenOptions::new().append(true).open(folder.path().join(LOG));
-        Ok(file.context("cannot open the lab's log")?.into())
+        let file = File::options().read(true).append(true).open(folder.path().join(LOG));
+        let file = file.context("cannot open the lab's log")?;
+        let written = file.try_clone().context("cannot pass the lab's log on")?;
+        Ok((written.into(), Some(file)))
     }
 }
 
@@ -55,16 +61,16 @@ impl Kept {
             privileged: false,
             settings: settings.clone(),
         };
-        let launcher = log.open(&folder).and_then(|stderr| {
-            Command::from(stages::of(&stage, "launch")?)
+        let launcher = log.open(&folder).and_then(|(stderr, said)| {
+            let launcher = Command::from(stages::of(&stage, "launch")?)
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(stderr)
-                .spawn()
-                .context("cannot start the lab")
+                .spawn();
+            Ok((launcher.context("cannot start the lab")?, said))
         });
-        let mut lab = match launcher {
-            Ok(launcher) => Self { launcher, folder },
+        let (mut lab, said) = match launcher {
+            Ok((launcher, said)) => (Self { launcher, folder }, said),
             Err(error) => {
                 folder.remove();
                 return Err(error);
@@ -77,10 +83,15 @@ impl Kept {
         if line.trim() == "ready" {
             return Ok(lab);
         }
-        // It has said why.
-        let said = std::fs::read_to_string(lab.folder.path().join(LOG)).unwrap_or_default();
         lab.tear_down().await?;
-        bail!("the lab did not start\n{said}")
+        // It has said why, on the terminal or here.
+        let mut why = String::new();
+        if let Some(mut said) = said {
+            said.rewind()
+                .and_then(|()| said.read_to_string(&mut why))
+                .context("cannot read why")?;
+        }
+        bail!("the lab did not start\n{}", why.trim_end())
     }
 
     pub(super) async fn tear_down(mut self) -> anyhow::Result<()> {
