@@ -52,8 +52,8 @@ use self::call::{Api, Call};
 use self::error::ApiError;
 use self::path::Target;
 use crate::loops::panic_text;
-use crate::objects::Kind;
 use crate::objects::names::KUBERNETES_VERSION;
+use crate::objects::{Key, Kind};
 
 /// The application.
 pub fn router(api: Api) -> Router {
@@ -116,10 +116,12 @@ async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
         if !matches!(parts.method, Method::GET | Method::POST) {
             return Err(ApiError::MethodNotAllowed);
         }
+        let namespace = target.namespace.as_deref().unwrap_or_default();
+        let pod = api.store.get(&Key::new(Kind::Pod, namespace, name))?;
         return match part {
-            "attach" => attach::start(api, parts, &target, name).await,
-            "exec" => exec::start(api, parts, &target, name).await,
-            _ => port_forward::start(api, parts, &target, name).await,
+            "attach" => attach::start(api, parts, &pod).await,
+            "exec" => exec::start(api, parts, &pod).await,
+            _ => port_forward::start(api, parts, &pod).await,
         };
     }
     let call = Call { target, parameters, headers: parts.headers };

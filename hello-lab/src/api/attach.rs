@@ -6,26 +6,19 @@ use axum::response::Response;
 use super::call::Api;
 use super::error::ApiError;
 use super::log;
-use super::path::Target;
 use super::remote_command::{Query, Session, Wanted, upgrade};
-use crate::objects::{Key, Kind};
+use crate::objects::Object;
 
 /// Answers `…/pods/NAME/attach`.
-pub(super) async fn start(
-    api: &Api,
-    mut parts: Parts,
-    target: &Target,
-    name: &str,
-) -> Result<Response, ApiError> {
-    let namespace = target.namespace.as_deref().unwrap_or_default();
-    let pod = api.store.get(&Key::new(Kind::Pod, namespace, name))?;
+pub(super) async fn start(api: &Api, mut parts: Parts, pod: &Object) -> Result<Response, ApiError> {
     let query = Query::read(&parts.uri, &parts.headers);
     let wanted = Wanted::read(&query);
-    let container = log::container(&pod, &query.container())?;
+    let container = log::container(pod, &query.container())?;
     let streams = api.attachables.get(pod.uid(), &container).ok_or_else(|| {
-        let reason = log::waiting_reason(&pod, &container);
+        let reason = log::waiting_reason(pod, &container);
         ApiError::BadRequest(format!(
-            "container {container:?} in pod {name:?} is waiting to start: {reason}"
+            "container {container:?} in pod {:?} is waiting to start: {reason}",
+            pod.name()
         ))
     })?;
     upgrade(&mut parts, wanted, async move |client| {

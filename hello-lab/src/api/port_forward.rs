@@ -20,10 +20,9 @@ use tracing::Instrument;
 
 use super::call::Api;
 use super::error::ApiError;
-use super::path::Target;
 use super::spdy::{self, Connection, Stream};
 use crate::kubelet::exec::Container;
-use crate::objects::{Key, Kind};
+use crate::objects::Object;
 
 const PROTOCOL: &str = "portforward.k8s.io";
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
@@ -32,18 +31,10 @@ const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 const PIECE: usize = 16 << 10;
 
 /// Answers `…/pods/NAME/portforward`.
-pub(super) async fn start(
-    api: &Api,
-    mut parts: Parts,
-    target: &Target,
-    name: &str,
-) -> Result<Response, ApiError> {
-    let namespace = target.namespace.as_deref().unwrap_or_default();
-    let pod = api.store.get(&Key::new(Kind::Pod, namespace, name))?;
-    let container = api
-        .containers
-        .any(pod.uid())
-        .ok_or_else(|| ApiError::BadRequest(format!("no container of pod {name:?} runs")))?;
+pub(super) async fn start(api: &Api, mut parts: Parts, pod: &Object) -> Result<Response, ApiError> {
+    let container = api.containers.any(pod.uid()).ok_or_else(|| {
+        ApiError::BadRequest(format!("no container of pod {:?} runs", pod.name()))
+    })?;
     let to = parts.headers.get(UPGRADE).and_then(|to| to.to_str().ok()).unwrap_or_default();
     if to.eq_ignore_ascii_case("websocket") {
         let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await;

@@ -166,6 +166,7 @@ fn write_status(store: &Store, set: &Object, hash: &str, pods: &[Arc<Object>], r
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::settle;
     use super::*;
     use crate::objects::names::NODE_NAME;
     use crate::objects::{Key, defaults};
@@ -188,17 +189,6 @@ mod tests {
         store.create(Kind::DaemonSet, set).unwrap();
         settle(&store);
         store
-    }
-
-    fn settle(store: &Store) {
-        for _ in 0..50 {
-            let before = store.version();
-            super::super::step(store);
-            if store.version() == before {
-                return;
-            }
-        }
-        panic!("the controllers never come to rest");
     }
 
     /// Plays kubelet, once.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::objects::deletion::{self, Deletion, FOREGROUND, ORPHAN, Propagation, has_finalizer};
+use crate::objects::deletion::{self, FOREGROUND, ORPHAN, Propagation, delete_this, has_finalizer};
 use crate::objects::object::remove;
 use crate::objects::{Key, Kind, Object, Store};
 
@@ -93,11 +93,11 @@ fn collect(store: &Store, object: &Arc<Object>, owned: &[&Arc<Object>]) {
     } else {
         Propagation::Background
     };
-    delete_with(store, object, propagation);
+    delete_this(store, object, propagation);
 }
 
 /// Takes those owners away from an object that do not `stay`.
-fn let_go(store: &Store, object: &Object, stays: impl Fn(&Value) -> bool) {
+pub(super) fn let_go(store: &Store, object: &Object, stays: impl Fn(&Value) -> bool) {
     let uid = object.uid();
     // One that is gone needs no owner.
     let _ = store.change(&object.key(), |object| {
@@ -115,14 +115,5 @@ fn let_go(store: &Store, object: &Object, stays: impl Fn(&Value) -> bool) {
 
 /// Deletes an object as a client would: a pod has its grace period, and its worker removes it.
 pub(super) fn delete(store: &Store, object: &Object) {
-    delete_with(store, object, Propagation::Background);
-}
-
-fn delete_with(store: &Store, object: &Object, propagation: Propagation) {
-    let uid = Some(object.uid().to_owned());
-    let deletion = Deletion { propagation, uid, ..Deletion::default() };
-    if let Err(error) = deletion::delete(store, &object.key(), &deletion) {
-        // Somebody else deleted it.
-        tracing::debug!("{error}");
-    }
+    delete_this(store, object, Propagation::Background);
 }

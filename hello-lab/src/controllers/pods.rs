@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use super::garbage;
 use crate::objects::events::{Severity, record};
 use crate::objects::meta::{owner_reference, safe_encode};
-use crate::objects::object::remove;
 use crate::objects::{Kind, Object, Store, defaults, scheduling};
 
 pub(super) fn status(pod: &Object) -> Option<&PodStatus> {
@@ -134,17 +133,7 @@ fn claim_one(
             if matches || owner.is_terminating() {
                 return Some(object);
             }
-            let uid = owner.uid();
-            // One that is gone needs no owner.
-            let _ = store.change(&object.key(), |value| {
-                let references = &mut value["metadata"]["ownerReferences"];
-                if let Some(references) = references.as_array_mut() {
-                    references.retain(|reference| reference["uid"] != uid);
-                    if references.is_empty() {
-                        remove(&mut value["metadata"], "ownerReferences");
-                    }
-                }
-            });
+            garbage::let_go(store, &object, |reference| reference["uid"] != owner.uid());
             None
         }
         None if matches && !owner.is_terminating() && !object.is_terminating() => {

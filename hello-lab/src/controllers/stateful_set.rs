@@ -206,6 +206,7 @@ impl Wanted<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::settle;
     use super::*;
     use crate::objects::Key;
     use crate::objects::defaults;
@@ -229,17 +230,6 @@ mod tests {
         store.create(Kind::StatefulSet, set).unwrap();
         settle(&store);
         store
-    }
-
-    fn settle(store: &Store) {
-        for _ in 0..50 {
-            let before = store.version();
-            super::super::step(store);
-            if store.version() == before {
-                return;
-            }
-        }
-        panic!("the controllers never come to rest");
     }
 
     /// Names, and images, of the pods that are not about to go.

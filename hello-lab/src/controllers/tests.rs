@@ -33,8 +33,8 @@ fn start(replicas: u64, strategy: &Value) -> Store {
 }
 
 /// Steps until nothing changes any more.
-fn settle(store: &Store) {
-    for _ in 0..100 {
+pub(super) fn settle(store: &Store) {
+    for _ in 0..50 {
         let before = store.version();
         step(store);
         if store.version() == before {

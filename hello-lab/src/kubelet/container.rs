@@ -252,11 +252,7 @@ impl Container {
             args: line,
             env: env.into_iter().collect(),
             user,
-            streams: match (self.spec.tty, self.spec.stdin) {
-                (Some(true), _) => Streams::Terminal,
-                (_, Some(true)) => Streams::All,
-                _ => Streams::Output,
-            },
+            streams: Streams::of(self.spec.tty == Some(true), self.spec.stdin == Some(true)),
             working_dir,
         })
     }

@@ -124,16 +124,22 @@ fn is_dns_pod(key: &Key) -> bool {
     *key == Key::new(Kind::Pod, DNS_POD.0, DNS_POD.1)
 }
 
+/// Deletes this object, and none that has come in its place.
+pub fn delete_this(store: &Store, object: &Object, propagation: Propagation) {
+    let uid = Some(object.uid().to_owned());
+    let deletion = Deletion { propagation, uid, ..Deletion::default() };
+    if let Err(error) = delete(store, &object.key(), &deletion) {
+        // Somebody else deleted it.
+        tracing::debug!("{error}");
+    }
+}
+
 /// Deletes all that is in a namespace which is being deleted, and then the namespace.
 pub fn empty(store: &Store, namespace: &Object) {
     let kinds = || Kind::ALL.into_iter().filter(|kind| kind.resource().namespaced);
     let objects = |kind| store.list(kind, Some(namespace.name())).0;
     for object in kinds().flat_map(objects).filter(|object| !object.is_terminating()) {
-        let deletion = Deletion { uid: Some(object.uid().to_owned()), ..Deletion::default() };
-        if let Err(error) = delete(store, &object.key(), &deletion) {
-            // Somebody else deleted it.
-            tracing::debug!("{error}");
-        }
+        delete_this(store, &object, Propagation::Background);
     }
     // A pod has to end first, and what has finalizers waits for them.
     if kinds().all(|kind| objects(kind).is_empty()) {

@@ -59,6 +59,18 @@ pub enum Streams {
     Terminal,
 }
 
+impl Streams {
+    /// Those of a process that has a terminal, or else may have input.
+    #[must_use]
+    pub fn of(tty: bool, stdin: bool) -> Self {
+        match (tty, stdin) {
+            (true, _) => Self::Terminal,
+            (false, true) => Self::All,
+            (false, false) => Self::Output,
+        }
+    }
+}
+
 /// A message: its length, and JSON.
 pub fn message(value: &impl Serialize) -> io::Result<Vec<u8>> {
     let json = serde_json::to_vec(value)?;

@@ -31,19 +31,19 @@ pub(super) fn message(types: &Types, name: &str, object: &Value) -> Result<Dynam
 }
 
 fn set(message: &mut DynamicMessage, field: &Field, value: Proto) -> Result<(), Fault> {
-    message.try_set_field_by_number(field.number, value).map_err(|_| wrong(field))
+    message.try_set_field_by_number(field.number, value).map_err(|_| field.wrong())
 }
 
 fn many(types: &Types, field: &Field, value: &Value) -> Result<Proto, Fault> {
     let list = |value: &Value| -> Result<Vec<Proto>, Fault> {
-        let items = value.as_array().ok_or_else(|| wrong(field))?;
+        let items = value.as_array().ok_or_else(|| field.wrong())?;
         items.iter().map(|item| one(types, field, item)).collect()
     };
     Ok(match field.many {
         Many::One => one(types, field, value)?,
         Many::List => Proto::List(list(value)?),
         Many::Map | Many::MapOfLists => {
-            let object = value.as_object().ok_or_else(|| wrong(field))?;
+            let object = value.as_object().ok_or_else(|| field.wrong())?;
             let mut map = HashMap::new();
             for (key, value) in object {
                 let value = match field.many {
@@ -58,20 +58,20 @@ fn many(types: &Types, field: &Field, value: &Value) -> Result<Proto, Fault> {
 }
 
 fn one(types: &Types, field: &Field, value: &Value) -> Result<Proto, Fault> {
-    let text = || value.as_str().map(str::to_owned).ok_or_else(|| wrong(field));
-    let number = || value.as_i64().ok_or_else(|| wrong(field));
-    let small = |number: i64| i32::try_from(number).map_err(|_| wrong(field));
+    let text = || value.as_str().map(str::to_owned).ok_or_else(|| field.wrong());
+    let number = || value.as_i64().ok_or_else(|| field.wrong());
+    let small = |number: i64| i32::try_from(number).map_err(|_| field.wrong());
     Ok(match field.shape {
         Shape::Text => Proto::String(text()?),
-        Shape::Bool => Proto::Bool(value.as_bool().ok_or_else(|| wrong(field))?),
+        Shape::Bool => Proto::Bool(value.as_bool().ok_or_else(|| field.wrong())?),
         Shape::Int32 => Proto::I32(small(number()?)?),
         Shape::Int64 => Proto::I64(number()?),
         Shape::Bytes => {
-            let bytes = STANDARD.decode(text()?).map_err(|_| wrong(field))?;
+            let bytes = STANDARD.decode(text()?).map_err(|_| field.wrong())?;
             Proto::Bytes(bytes.into())
         }
         Shape::Time(_) => {
-            let time: Timestamp = text()?.parse().map_err(|_| wrong(field))?;
+            let time: Timestamp = text()?.parse().map_err(|_| field.wrong())?;
             let seconds = Proto::I64(time.as_second());
             special(types, "Time", &[(1, seconds), (2, Proto::I32(time.subsec_nanosecond()))])?
         }
@@ -88,7 +88,7 @@ fn one(types: &Types, field: &Field, value: &Value) -> Result<Proto, Fault> {
         Shape::Raw => special(types, "Raw", &[(1, Proto::Bytes(value.to_string().into()))])?,
         Shape::Message(name) => {
             if !value.is_object() {
-                return Err(wrong(field));
+                return Err(field.wrong());
             }
             Proto::Message(message(types, name, value)?)
         }
@@ -100,7 +100,7 @@ fn quantity(value: &Value, field: &Field) -> Result<String, Fault> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),
-        _ => Err(wrong(field)),
+        _ => Err(field.wrong()),
     }
 }
 
@@ -112,8 +112,4 @@ fn special(types: &Types, name: &str, fields: &[(u32, Proto)]) -> Result<Proto, 
             .map_err(|_| Fault::NoMessage(name.to_owned()))?;
     }
     Ok(Proto::Message(message))
-}
-
-fn wrong(field: &Field) -> Fault {
-    Fault::WrongType { field: field.name.to_owned() }
 }

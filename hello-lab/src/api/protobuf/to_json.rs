@@ -57,11 +57,11 @@ fn many(types: &Types, field: &Field, value: &Proto) -> Result<Value, Fault> {
         (Many::Map | Many::MapOfLists, Proto::Map(map)) => {
             let mut object = Map::new();
             for (key, value) in map {
-                let MapKey::String(key) = key else { return Err(wrong(field)) };
+                let MapKey::String(key) = key else { return Err(field.wrong()) };
                 let value = match (field.many, value) {
                     (Many::MapOfLists, Proto::Message(message)) => {
                         let Some(list) = message.get_field_by_number(1) else {
-                            return Err(wrong(field));
+                            return Err(field.wrong());
                         };
                         let items = list.as_list().unwrap_or_default();
                         items
@@ -75,7 +75,7 @@ fn many(types: &Types, field: &Field, value: &Proto) -> Result<Value, Fault> {
             }
             Ok(object.into())
         }
-        _ => Err(wrong(field)),
+        _ => Err(field.wrong()),
     }
 }
 
@@ -91,8 +91,8 @@ fn one(types: &Types, field: &Field, value: &Proto) -> Result<Value, Fault> {
             if !message.has_field_by_number(1) && !message.has_field_by_number(2) {
                 return Ok(Value::Null);
             }
-            let part = i32::try_from(nanoseconds).map_err(|_| wrong(field))?;
-            let time = Timestamp::new(seconds, part).map_err(|_| wrong(field))?;
+            let part = i32::try_from(nanoseconds).map_err(|_| field.wrong())?;
+            let time = Timestamp::new(seconds, part).map_err(|_| field.wrong())?;
             format!("{time:.*}", usize::from(digits)).into()
         }
         (Shape::Quantity, Proto::Message(message)) => text(message, 1).into(),
@@ -114,12 +114,8 @@ fn one(types: &Types, field: &Field, value: &Proto) -> Result<Value, Fault> {
             add(types, name, message, &mut object)?;
             object
         }
-        _ => return Err(wrong(field)),
+        _ => return Err(field.wrong()),
     })
-}
-
-fn wrong(field: &Field) -> Fault {
-    Fault::WrongType { field: field.name.to_owned() }
 }
 
 fn integer(message: &DynamicMessage, number: u32) -> i64 {

@@ -81,6 +81,13 @@ pub(super) struct Field {
     pub(super) inline: bool,
 }
 
+impl Field {
+    /// What is said of a value of another type.
+    pub(super) fn wrong(&self) -> Fault {
+        Fault::WrongType { field: self.name.to_owned() }
+    }
+}
+
 /// The whole table.
 pub(super) struct Types {
     kinds: HashMap<(&'static str, &'static str), &'static str>,

@@ -1,3 +1,4 @@
+use super::super::tests::settle;
 use super::work::FIRST_BACK_OFF;
 use super::*;
 use crate::objects::Key;
@@ -17,17 +18,6 @@ fn start(spec: &Value) -> Store {
     store.create(Kind::Job, job).unwrap();
     settle(&store);
     store
-}
-
-fn settle(store: &Store) {
-    for _ in 0..50 {
-        let before = store.version();
-        super::super::step(store);
-        if store.version() == before {
-            return;
-        }
-    }
-    panic!("the controllers never come to rest");
 }
 
 fn job(store: &Store) -> Arc<Object> {
