@@ -20,7 +20,7 @@ use tracing::Instrument;
 
 use super::call::Api;
 use super::error::ApiError;
-use super::spdy::{self, Connection, Stream};
+use super::spdy::{self, Connection, FAREWELL, Stream};
 use crate::kubelet::exec::Container;
 use crate::objects::Object;
 
@@ -83,6 +83,9 @@ async fn tunnel(socket: WebSocket, near: DuplexStream) {
     }
     // Who has gone needs no end.
     let _ = to_client.send(Message::Close(None)).await;
+    let gone = async { while let Some(Ok(_)) = from_client.next().await {} };
+    // Who has not gone by then loses what it has not read.
+    let _ = tokio::time::timeout(FAREWELL, gone).await;
 }
 
 /// Serves a client until it has gone; its connections end with it.

@@ -35,7 +35,7 @@ const WAITING: usize = 16;
 
 /// How long a client that has been told the end may take to go. What it still sends is thrown away: were the
 /// connection closed before that, it could lose what was sent to it last (RFC 9112, 9.6).
-const FAREWELL: Duration = Duration::from_secs(5);
+pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A connection, seen by who serves it. When it is dropped, the connection ends.
 pub(super) struct Connection {

@@ -16,7 +16,7 @@ use tracing::Instrument;
 
 use super::Wanted;
 use crate::api::error::ApiError;
-use crate::api::spdy::{self, Connection, Stream};
+use crate::api::spdy::{self, Connection, FAREWELL, Stream};
 
 const STDIN: u8 = 0;
 pub(super) const STDOUT: u8 = 1;
@@ -146,6 +146,9 @@ impl Client {
                 // Without a code, clients take the end for an accident.
                 let close = CloseFrame { code: close_code::NORMAL, reason: "".into() };
                 let _ = socket.send(Message::Close(Some(close))).await;
+                let gone = async { while let Some(Ok(_)) = socket.recv().await {} };
+                // Who has not gone by then loses what it has not read.
+                let _ = tokio::time::timeout(FAREWELL, gone).await;
             }
             Self::Spdy(client) => {
                 for stream in [&client.stdout, &client.stderr].into_iter().flatten() {
