@@ -5,6 +5,7 @@
 //! loopback address, which no policy is about.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -16,6 +17,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::call::Api;
@@ -26,6 +28,11 @@ use crate::objects::Object;
 
 const PROTOCOL: &str = "portforward.k8s.io";
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
+
+/// How long a pod may go on with its answer once its client has ended its half, or a client once its pod has:
+/// as socat and containerd (`PortForward` of internal/cri/server/sandbox_portforward_linux.go) have it. A client
+/// that went away in the middle of a download says no more than that, and reads nothing.
+const OTHER_HALF: Duration = Duration::from_millis(500);
 
 /// So much is read at once.
 const PIECE: usize = 16 << 10;
@@ -85,7 +92,7 @@ async fn tunnel(socket: WebSocket, near: DuplexStream) {
     let _ = to_client.send(Message::Close(None)).await;
     let gone = async { while let Some(Ok(_)) = from_client.next().await {} };
     // Who has not gone by then loses what it has not read.
-    let _ = tokio::time::timeout(FAREWELL, gone).await;
+    let _ = timeout(FAREWELL, gone).await;
 }
 
 /// Serves a client until it has gone; its connections end with it.
@@ -126,18 +133,19 @@ async fn forward(container: &Container, error: Stream, data: Stream) {
         }
     };
     match connected {
-        Ok(socket) => copy(socket, data).await,
+        Ok(socket) => copy(socket, error, data).await,
         Err(cause) => {
             let message = format!("failed to connect to localhost:{port} inside the pod: {cause}");
             error.write(message.into()).await;
+            error.finish().await;
             data.finish().await;
         }
     }
-    error.finish().await;
 }
 
-/// Copies both ways, until each has ended. Neither waits for the other.
-async fn copy(socket: TcpStream, data: Stream) {
+/// Copies both ways, until each has ended. Neither waits for the other: kubectl before 1.30 keeps its half open
+/// until both streams from here have ended.
+async fn copy(socket: TcpStream, error: Stream, data: Stream) {
     let (mut from_pod, mut to_pod) = socket.into_split();
     let (mut from_client, to_client) = data.split();
     let inwards = async {
@@ -156,7 +164,19 @@ async fn copy(socket: TcpStream, data: Stream) {
                 return;
             }
         }
-        to_client.finish().await;
     };
-    tokio::join!(inwards, outwards);
+    tokio::pin!(inwards, outwards);
+    let client_first = tokio::select! {
+        () = &mut inwards => true,
+        () = &mut outwards => false,
+    };
+    if client_first {
+        // Cut off as above.
+        let _ = timeout(OTHER_HALF, outwards).await;
+    }
+    to_client.finish().await;
+    error.finish().await;
+    if !client_first {
+        let _ = timeout(OTHER_HALF, inwards).await;
+    }
 }
