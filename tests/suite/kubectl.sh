@@ -4,7 +4,8 @@
 # A minute or two the first time.
 set -euo pipefail
 version=${1:?a version of kubectl, such as 1.35.1}
-folder=${XDG_CACHE_HOME:-$HOME/.cache}/hello-network-policy/kubectl-$version
+# Where the tests' ordinary user finds it too.
+folder=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/target/kubectl-$version
 module=v0.${version#1.}
 if [ ! -x "$folder/kubectl" ]; then
   work=$(mktemp -d)

@@ -33,15 +33,25 @@ const SPDY_PROTOCOL: &str = "v4.channel.k8s.io";
 /// How long a client may take to open its streams (`DefaultStreamCreationTimeout`).
 const OPENING: Duration = Duration::from_secs(30);
 
+/// How long a client that speaks over a WebSocket may take to answer that it reads.
+const READY: Duration = Duration::from_millis(100);
+
 /// So long a size of a window is read.
 const LONGEST_SIZE: usize = 1 << 10;
 
 /// A client that is connected.
 pub(in crate::api) enum Client {
     /// Each message begins with the number of its stream.
-    WebSocket(Box<WebSocket>),
+    WebSocket(Box<WebSocketClient>),
     /// A stream each.
     Spdy(Box<SpdyClient>),
+}
+
+/// A client that speaks over a WebSocket.
+pub(in crate::api) struct WebSocketClient {
+    socket: WebSocket,
+    /// What it said before it was asked.
+    first: Option<Message>,
 }
 
 /// A client that speaks SPDY.
@@ -78,8 +88,9 @@ where
     if to.eq_ignore_ascii_case("websocket") {
         let upgrade = WebSocketUpgrade::from_request_parts(parts, &()).await;
         let upgrade = upgrade.map_err(|error| ApiError::BadRequest(error.to_string()))?;
-        let serve = |socket| serve(Client::WebSocket(Box::new(socket)));
-        return Ok(upgrade.protocols(WEB_SOCKET_PROTOCOLS).on_upgrade(serve));
+        return Ok(upgrade.protocols(WEB_SOCKET_PROTOCOLS).on_upgrade(async |socket| {
+            serve(Client::WebSocket(Box::new(WebSocketClient::open(socket).await))).await;
+        }));
     }
     let (response, connection) = spdy::upgrade(parts, &[SPDY_PROTOCOL])?;
     let client = async move {
@@ -98,9 +109,9 @@ impl Client {
     /// Sends bytes of a stream. Whether the client is still there.
     pub(super) async fn send(&mut self, stream: u8, bytes: Bytes) -> bool {
         match self {
-            Self::WebSocket(socket) => {
+            Self::WebSocket(client) => {
                 let message = Bytes::from([&[stream], &bytes[..]].concat());
-                socket.send(Message::Binary(message)).await.is_ok()
+                client.socket.send(Message::Binary(message)).await.is_ok()
             }
             Self::Spdy(client) => {
                 let stream = if stream == STDOUT { &client.stdout } else { &client.stderr };
@@ -115,8 +126,8 @@ impl Client {
     /// What the client says next. May be dropped and called again.
     pub(super) async fn next(&mut self) -> Incoming {
         match self {
-            Self::WebSocket(socket) => loop {
-                match socket.recv().await {
+            Self::WebSocket(client) => loop {
+                match client.recv().await {
                     Some(Ok(Message::Binary(bytes))) => match &bytes[..] {
                         [STDIN, _, ..] => return Incoming::Stdin(bytes.slice(1..)),
                         [CLOSE, STDIN] => return Incoming::StdinEnd,
@@ -139,7 +150,8 @@ impl Client {
     pub(in crate::api) async fn end(self, status: &Value) {
         let status = Bytes::from(status.to_string());
         match self {
-            Self::WebSocket(mut socket) => {
+            Self::WebSocket(client) => {
+                let mut socket = client.socket;
                 let message = Bytes::from([&[ERROR], &status[..]].concat());
                 // Who has gone needs no end.
                 let _ = socket.send(Message::Binary(message)).await;
@@ -158,6 +170,30 @@ impl Client {
                 client.error.finish().await;
                 client.connection.end().await;
             }
+        }
+    }
+}
+
+impl WebSocketClient {
+    /// Waits until the client reads. Kubectl before 1.33 begins to read while it still makes its streams, and
+    /// throws away what comes for one that it has not made: the first bytes of a program that is quick
+    /// (`readDemuxLoop` of client-go's tools/remotecommand/websocket.go). Its answer to a ping gives it the time.
+    async fn open(mut socket: WebSocket) -> Self {
+        let answered = async {
+            // Who has gone is found gone by who reads.
+            let _ = socket.send(Message::Ping(Bytes::new())).await;
+            socket.recv().await.and_then(Result::ok)
+        };
+        let first = tokio::time::timeout(READY, answered).await.ok().flatten();
+        let first = first.filter(|message| !matches!(message, Message::Pong(_)));
+        Self { socket, first }
+    }
+
+    /// Its next message; none when it has gone. May be dropped and called again.
+    async fn recv(&mut self) -> Option<Result<Message, axum::Error>> {
+        match self.first.take() {
+            Some(first) => Some(Ok(first)),
+            None => self.socket.recv().await,
         }
     }
 }
