@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::http::header::UPGRADE;
+use axum::http::header::{UPGRADE, USER_AGENT};
 use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
@@ -33,8 +33,8 @@ const SPDY_PROTOCOL: &str = "v4.channel.k8s.io";
 /// How long a client may take to open its streams (`DefaultStreamCreationTimeout`).
 const OPENING: Duration = Duration::from_secs(30);
 
-/// How long a client that speaks over a WebSocket may take to answer that it reads.
-const READY: Duration = Duration::from_millis(100);
+/// What a client that reads too early gets from its first answer on.
+const HEAD_START: Duration = Duration::from_millis(20);
 
 /// So long a size of a window is read.
 const LONGEST_SIZE: usize = 1 << 10;
@@ -88,8 +88,11 @@ where
     if to.eq_ignore_ascii_case("websocket") {
         let upgrade = WebSocketUpgrade::from_request_parts(parts, &()).await;
         let upgrade = upgrade.map_err(|error| ApiError::BadRequest(error.to_string()))?;
-        return Ok(upgrade.protocols(WEB_SOCKET_PROTOCOLS).on_upgrade(async |socket| {
-            serve(Client::WebSocket(Box::new(WebSocketClient::open(socket).await))).await;
+        let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let early = agent.is_some_and(reads_too_early);
+        return Ok(upgrade.protocols(WEB_SOCKET_PROTOCOLS).on_upgrade(async move |socket| {
+            let client = WebSocketClient::open(socket, early).await;
+            serve(Client::WebSocket(Box::new(client))).await;
         }));
     }
     let (response, connection) = spdy::upgrade(parts, &[SPDY_PROTOCOL])?;
@@ -175,18 +178,24 @@ impl Client {
 }
 
 impl WebSocketClient {
-    /// Waits until the client reads. Kubectl before 1.33 begins to read while it still makes its streams, and
-    /// throws away what comes for one that it has not made: the first bytes of a program that is quick
-    /// (`readDemuxLoop` of client-go's tools/remotecommand/websocket.go). Its answer to a ping gives it the time.
-    async fn open(mut socket: WebSocket) -> Self {
-        let answered = async {
-            // Who has gone is found gone by who reads.
-            let _ = socket.send(Message::Ping(Bytes::new())).await;
-            socket.recv().await.and_then(Result::ok)
-        };
-        let first = tokio::time::timeout(READY, answered).await.ok().flatten();
-        let first = first.filter(|message| !matches!(message, Message::Pong(_)));
+    /// Waits until the client can be spoken to.
+    async fn open(mut socket: WebSocket, reads_too_early: bool) -> Self {
+        let first = if reads_too_early { Self::first_words(&mut socket).await } else { None };
         Self { socket, first }
+    }
+
+    /// What a client says before its head start is over. That it reads can be asked; that it has its streams
+    /// cannot, unless it says something.
+    async fn first_words(socket: &mut WebSocket) -> Option<Message> {
+        // Who has gone is found gone by who reads.
+        let _ = socket.send(Message::Ping(Bytes::new())).await;
+        match socket.recv().await?.ok()? {
+            Message::Pong(_) => {
+                let next = tokio::time::timeout(HEAD_START, socket.recv());
+                next.await.ok().flatten().and_then(Result::ok)
+            }
+            said => Some(said),
+        }
     }
 
     /// Its next message; none when it has gone. May be dropped and called again.
@@ -259,9 +268,34 @@ async fn read(stream: &mut Option<Stream>) -> Option<Bytes> {
     }
 }
 
+/// Whether this is kubectl 1.30 to 1.33: they read while they still make their streams, and throw away what comes
+/// for one that they have not made, which is the first bytes of a program that is quick
+/// (<https://github.com/kubernetes/kubernetes/pull/131203>).
+fn reads_too_early(user_agent: &str) -> bool {
+    let minor = user_agent.strip_prefix("kubectl/v1.").and_then(|rest| rest.split('.').next());
+    minor.and_then(|minor| minor.parse::<u32>().ok()).is_some_and(|minor| (30..34).contains(&minor))
+}
+
 /// Columns and rows of `{"Width": 80, "Height": 24}`.
 fn window(json: &[u8]) -> Option<(u16, u16)> {
     let size: Value = serde_json::from_slice(json).ok()?;
     let number = |name: &str| u16::try_from(size[name].as_u64()?).ok();
     Some((number("Width")?, number("Height")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reads_too_early;
+
+    #[test]
+    fn kubectl_1_30_to_1_33_get_a_head_start() {
+        for early in
+            ["kubectl/v1.30.0 (linux/amd64) kubernetes/7c48c2b", "kubectl/v1.33.12-eks (x)"]
+        {
+            assert!(reads_too_early(early), "{early}");
+        }
+        for late in ["kubectl/v1.29.15 (x)", "kubectl/v1.34.0 (x)", "kubectl/v1", "curl/8", ""] {
+            assert!(!reads_too_early(late), "{late}");
+        }
+    }
 }
