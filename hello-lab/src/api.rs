@@ -1,5 +1,6 @@
 //! The Kubernetes API that kubectl speaks, over the store: one file a verb.
 
+mod absent;
 mod answer;
 mod attach;
 mod body;
@@ -15,6 +16,7 @@ mod form;
 mod json;
 mod log;
 mod long_query;
+mod openapi;
 mod options;
 mod pages;
 mod patch;
@@ -23,6 +25,7 @@ mod port_forward;
 mod protobuf;
 mod read;
 mod remote_command;
+mod reviews;
 mod scale;
 mod selectors;
 pub mod serve;
@@ -97,12 +100,21 @@ async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
             return Ok("ok".into_response());
         }
         if path == "/openapi/v2" {
-            let content_type = [(CONTENT_TYPE, discovery::OPENAPI_V2_TYPE)];
-            return Ok((content_type, discovery::OPENAPI_V2).into_response());
+            let content_type = [(CONTENT_TYPE, openapi::V2_TYPE)];
+            return Ok((content_type, openapi::V2).into_response());
         }
         if let Some(document) = discovery::document(path, KUBERNETES_VERSION) {
             return Ok(json_response(StatusCode::OK, &document));
         }
+    }
+    if parts.headers.contains_key("impersonate-user") {
+        return Err(ApiError::NotInTheLab("users to act as (kubectl --as)"));
+    }
+    if let Some(kind) = reviews::find(path) {
+        return reviews::answer(kind, &parts.method, &parts.headers, &read_body(body).await?);
+    }
+    if let Some(answer) = absent::answer(path, &parts.method, &parts.headers, parts.uri.query()) {
+        return answer.map(|list| json_response(StatusCode::OK, &list));
     }
     if let Some(missing) = not_in_the_lab(path) {
         return Err(ApiError::NotInTheLab(missing));

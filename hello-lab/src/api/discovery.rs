@@ -1,10 +1,13 @@
-//! What the API has, as kubectl asks for it: legacy discovery, and the least of `OpenAPI` v3
-//! with which `kubectl apply` sends its patches.
+//! What the API has, as kubectl asks for it: legacy discovery.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::absent::ABSENT;
+
+use super::openapi;
+use super::reviews::REVIEWS;
 use crate::objects::Kind;
 
 const VERBS: [&str; 8] =
@@ -17,20 +20,24 @@ pub fn document(path: &str, git_version: &str) -> Option<Value> {
         "/version" => Some(version(git_version)),
         "/api" => Some(json!({"kind": "APIVersions", "versions": ["v1"]})),
         "/apis" => Some(groups()),
-        "/api/v1" => Some(resources("")),
-        "/openapi/v3" => Some(openapi_index()),
+        "/api/v1" => Some(resources("", "v1")),
+        "/openapi/v3" => Some(openapi::index(&names())),
         path => {
             if let Some(rest) = path.strip_prefix("/apis/") {
-                let group = rest.strip_suffix("/v1").unwrap_or(rest);
-                let document = if group == rest { one_group } else { resources };
-                return names().contains(&group).then(|| document(group));
+                let known = group_versions();
+                return match rest.split_once('/') {
+                    None => known.contains_key(rest).then(|| one_group(rest, &known)),
+                    Some((group, version)) => {
+                        known.get(group)?.contains(version).then(|| resources(group, version))
+                    }
+                };
             }
             let group_version = path.strip_prefix("/openapi/v3/")?;
             let group = match group_version {
                 "api/v1" => "",
                 other => other.strip_prefix("apis/")?.strip_suffix("/v1")?,
             };
-            Some(openapi(group))
+            (group.is_empty() || names().contains(&group)).then(|| openapi::document(group))
         }
     }
 }
@@ -50,7 +57,7 @@ fn version(git_version: &str) -> Value {
     })
 }
 
-/// The groups but the core one.
+/// The groups that have kinds, but the core one.
 fn names() -> Vec<&'static str> {
     let mut names: Vec<_> = Kind::ALL.iter().map(|kind| kind.resource().group).collect();
     names.retain(|group| !group.is_empty());
@@ -58,33 +65,53 @@ fn names() -> Vec<&'static str> {
     names
 }
 
+/// Every group but the core one, with its versions.
+fn group_versions() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+    let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let of_kinds = names().into_iter().map(|group| (group, "v1"));
+    let of_reviews = REVIEWS.iter().map(|review| (review.0, "v1"));
+    let of_absent = ABSENT.iter().map(|absent| (absent.group, absent.version));
+    for (group, version) in of_kinds.chain(of_reviews).chain(of_absent) {
+        if !group.is_empty() {
+            versions.entry(group).or_default().insert(version);
+        }
+    }
+    versions
+}
+
 fn groups() -> Value {
+    let known = group_versions();
     json!({
         "kind": "APIGroupList",
         "apiVersion": "v1",
-        "groups": names().iter().map(|name| group(name)).collect::<Vec<_>>(),
+        "groups": known.iter().map(|(name, versions)| group(name, versions)).collect::<Vec<_>>(),
     })
 }
 
-fn one_group(name: &str) -> Value {
-    let mut group = group(name);
+fn one_group(name: &str, known: &BTreeMap<&str, BTreeSet<&str>>) -> Value {
+    let mut group = group(name, &known[name]);
     group["kind"] = "APIGroup".into();
     group["apiVersion"] = "v1".into();
     group
 }
 
-fn group(name: &str) -> Value {
-    let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
-    json!({"name": name, "versions": [version], "preferredVersion": version})
+/// The newest version comes first.
+fn group(name: &str, versions: &BTreeSet<&str>) -> Value {
+    let versions = versions
+        .iter()
+        .rev()
+        .map(|version| json!({"groupVersion": format!("{name}/{version}"), "version": version}));
+    let versions: Vec<Value> = versions.collect();
+    json!({"name": name, "preferredVersion": versions.first(), "versions": versions})
 }
 
 fn kinds(group: &str) -> impl Iterator<Item = Kind> {
     Kind::ALL.into_iter().filter(move |kind| kind.resource().group == group)
 }
 
-fn resources(group: &str) -> Value {
+fn resources(group: &str, version: &str) -> Value {
     let mut list = Vec::new();
-    for kind in kinds(group) {
+    for kind in kinds(group).filter(|_| version == "v1") {
         let resource = kind.resource();
         let mut entry = json!({
             "name": resource.plural,
@@ -126,71 +153,34 @@ fn resources(group: &str) -> Value {
             list.push(entry);
         }
     }
-    let group_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+    for (_, plural, kind) in REVIEWS.iter().filter(|review| (review.0, "v1") == (group, version)) {
+        list.push(json!({
+            "name": plural,
+            "singularName": kind.to_lowercase(),
+            "namespaced": false,
+            "kind": kind,
+            "verbs": ["create"],
+        }));
+    }
+    for absent in ABSENT.iter().filter(|absent| (absent.group, absent.version) == (group, version))
+    {
+        let short_names = Some(absent.short_name).filter(|name| !name.is_empty());
+        list.push(json!({
+            "name": absent.plural,
+            "singularName": absent.kind.to_lowercase(),
+            "namespaced": absent.namespaced,
+            "kind": absent.kind,
+            "verbs": [],
+            "shortNames": Vec::from_iter(short_names),
+        }));
+    }
+    let group_version =
+        if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     json!({
         "kind": "APIResourceList",
         "apiVersion": "v1",
         "groupVersion": group_version,
         "resources": list,
-    })
-}
-
-fn openapi_index() -> Value {
-    let mut paths = BTreeMap::new();
-    paths.insert("api/v1".to_owned(), json!({"serverRelativeURL": "/openapi/v3/api/v1"}));
-    for group in names() {
-        let path = format!("apis/{group}/v1");
-        let url = format!("/openapi/v3/{path}");
-        paths.insert(path, json!({ "serverRelativeURL": url }));
-    }
-    json!({ "paths": paths })
-}
-
-/// An `OpenAPI` v2 document about nothing, as kubectl reads it: protobuf, with the field
-/// `swagger` alone. Without one kubectl speaks of `OpenAPI` when somebody misspells a kind.
-pub const OPENAPI_V2: &[u8] = b"\x0a\x032.0";
-
-/// The type of [`OPENAPI_V2`].
-pub const OPENAPI_V2_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-
-/// What `kubectl explain` shows of every kind, and of its fields.
-const NOT_EXPLAINED: &str = "hello-lab has no descriptions of fields: kubectl explain needs a real cluster \
-    (kind, GKE), and says of most here that they do not exist, which is not so. The same is at \
-    https://kubernetes.io/docs/reference/kubernetes-api/";
-
-/// The fields that kinds begin with: of others kubectl itself says that there are none.
-const FIRST_FIELDS: [&str; 6] = ["apiVersion", "data", "kind", "metadata", "spec", "status"];
-
-/// kubectl asks whether a kind's patches take `fieldValidation`, and explains a kind by its description;
-/// nothing else is said.
-fn openapi(group: &str) -> Value {
-    let mut paths = serde_json::Map::new();
-    let mut schemas = serde_json::Map::new();
-    let prefix = if group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{group}/v1") };
-    for kind in kinds(group) {
-        let resource = kind.resource();
-        let names = json!({"group": resource.group, "version": "v1", "kind": resource.kind});
-        let operation = json!({
-            "parameters": [{"name": "fieldValidation", "in": "query"}],
-            "x-kubernetes-group-version-kind": names,
-        });
-        paths.insert(format!("{prefix}/{}", resource.plural), json!({ "patch": operation }));
-        let schema = json!({
-            "type": "object",
-            "description": NOT_EXPLAINED,
-            "properties": FIRST_FIELDS
-                .map(|name| (name, json!({"type": "object", "description": NOT_EXPLAINED})))
-                .into_iter()
-                .collect::<BTreeMap<_, _>>(),
-            "x-kubernetes-group-version-kind": [names],
-        });
-        schemas.insert(resource.kind.to_owned(), schema);
-    }
-    json!({
-        "openapi": "3.0.0",
-        "info": {"title": "hello-lab", "version": "v1"},
-        "paths": paths,
-        "components": {"schemas": schemas},
     })
 }
 
@@ -221,7 +211,15 @@ mod tests {
 
     #[test]
     fn there_is_nothing_else() {
-        for path in ["/apis/example.com", "/apis/example.com/v1", "/api/v2", "/"] {
+        for path in [
+            "/apis/example.com",
+            "/apis/example.com/v1",
+            "/apis/autoscaling/v3",
+            "/apis/networking.k8s.io/v1/x",
+            "/openapi/v3/apis/example.com/v1",
+            "/api/v2",
+            "/",
+        ] {
             assert!(document(path, "v1.34.0").is_none(), "{path}");
         }
     }

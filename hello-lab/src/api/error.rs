@@ -80,6 +80,14 @@ pub enum ApiError {
     /// Something that Kubernetes has and the lab has not.
     #[error("hello-lab has no {0}; a real cluster (kind, GKE) has")]
     NotInTheLab(&'static str),
+    /// A kind that Kubernetes or its users have and the lab has not.
+    #[error("hello-lab has no {kind}: {instead}")]
+    KindNotInTheLab {
+        /// The kind.
+        kind: &'static str,
+        /// What there is instead.
+        instead: &'static str,
+    },
     /// The request asks for too much.
     #[error("Request entity too large: {0}")]
     TooLarge(String),
@@ -120,7 +128,7 @@ impl ApiError {
             Self::Forbidden(_) | Self::Admission(_) => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::NotInTheLab(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::NotInTheLab(_) | Self::KindNotInTheLab { .. } => StatusCode::NOT_IMPLEMENTED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
@@ -142,7 +150,7 @@ impl ApiError {
             Self::Forbidden(_) | Self::Admission(_) => "Forbidden",
             Self::MethodNotAllowed => "MethodNotAllowed",
             Self::UnsupportedMediaType(_) => "UnsupportedMediaType",
-            Self::NotInTheLab(_) => "NotImplemented",
+            Self::NotInTheLab(_) | Self::KindNotInTheLab { .. } => "NotImplemented",
             Self::TooLarge(_) => "RequestEntityTooLarge",
         }
     }

@@ -12,6 +12,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, ResourceScope};
 use netpol::read::strict::DecodeError;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
 use super::typed::{Decoded, decode};
@@ -81,6 +82,16 @@ macro_rules! kinds {
                         static RESOURCE: Resource =
                             Resource::of::<$kind>(&$short_names)$(.$with($($argument)?))*;
                         &RESOURCE
+                    })+
+                }
+            }
+
+            /// Adds its schema, and those that this one refers to, to the generator's, and names it.
+            pub fn add_schema(self, generator: &mut SchemaGenerator) -> String {
+                match self {
+                    $(Self::$kind => {
+                        let _ = generator.subschema_for::<$kind>();
+                        <$kind as JsonSchema>::schema_name().into_owned()
                     })+
                 }
             }
