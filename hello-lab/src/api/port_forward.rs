@@ -30,7 +30,7 @@ const PROTOCOL: &str = "portforward.k8s.io";
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 
 /// How long a pod may go on with its answer once its client has ended its half, or a client once its pod has:
-/// as socat and containerd (`PortForward` of internal/cri/server/sandbox_portforward_linux.go) have it. A client
+/// as socat and containerd (`PortForward` of `internal/cri/server/sandbox_portforward_linux.go`) have it. A client
 /// that went away in the middle of a download says no more than that, and reads nothing.
 const OTHER_HALF: Duration = Duration::from_millis(500);
 
