@@ -1,6 +1,7 @@
 //! The life of one container: its process, its hooks and probes, its restarts.
 
 mod hooks;
+mod last_words;
 mod probing;
 
 use std::collections::BTreeMap;
@@ -145,9 +146,9 @@ impl Container {
             let message = format!("{error:#}");
             self.running.tell(Severity::Warning, "Failed", &format!("Error: {message}"));
             let (started, finished) = (started.clone(), now());
-            let ending =
-                Ending { code: 128, signal: None, started, finished, not_started: Some(message) };
-            (ending, false)
+            let not_started = Some(message);
+            let (code, signal, last_words) = (128, None, None);
+            (Ending { code, signal, started, finished, not_started, last_words }, false)
         };
         let spec = match self.process(image, user, variables) {
             Ok(spec) => spec,
@@ -161,7 +162,10 @@ impl Container {
         let (containers, uid) = (&self.running.surroundings.containers, self.running.pod.uid());
         let entered =
             containers.enter(uid, &name, Arc::clone(&self.sandbox), spec, image.program.clone());
-        self.status(|status| status.state = State::Running(started.clone()));
+        // Until its hook is done, nobody is told that it runs.
+        if !self.has_post_start() {
+            self.set(State::Running(started.clone()));
+        }
         self.running.tell(Severity::Normal, "Started", &format!("Started container {name}"));
         let target = Target {
             network: &self.running.surroundings.network,
@@ -175,7 +179,7 @@ impl Container {
                 self.running.tell(Severity::Normal, "Killing", &message);
                 (self.stop(&mut process, None, target).await, true)
             }
-            restart = self.follow(target) => {
+            restart = self.follow(target, &started) => {
                 self.running.tell(Severity::Normal, "Killing", &restart.why);
                 (self.stop(&mut process, restart.grace, target).await, false)
             }
@@ -185,7 +189,9 @@ impl Container {
             Ok(status) => (exit::number(*status), status.signal()),
             Err(_) => (255, None),
         };
-        (Ending { code, signal, started, finished: now(), not_started: None }, stopped)
+        let finished = now();
+        let last_words = self.last_words(code).await;
+        (Ending { code, signal, started, finished, not_started: None, last_words }, stopped)
     }
 
     async fn spawn(&self, spec: &Spec) -> Result<Process, StartError> {
@@ -290,11 +296,15 @@ impl Container {
     }
 
     /// Follows it while it runs; resolves when it is to be started again.
-    async fn follow(&self, target: Target<'_>) -> Restart {
-        match self.after_start(target).await {
-            Some(restart) => restart,
-            None => self.probe(target).await,
+    async fn follow(&self, target: Target<'_>, started: &str) -> Restart {
+        if self.has_post_start() {
+            let failed = self.after_start(target).await;
+            self.set(State::Running(started.to_owned()));
+            if let Some(restart) = failed {
+                return restart;
+            }
         }
+        self.probe(target).await
     }
 
     /// Asks the process to end, and ends it when its time is over.

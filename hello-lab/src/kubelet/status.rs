@@ -77,6 +77,8 @@ pub(super) struct Ending {
     pub finished: String,
     /// Why it was not started, where it was not.
     pub not_started: Option<String>,
+    /// What it wrote last, where that is to be told.
+    pub last_words: Option<String>,
 }
 
 impl Ending {
@@ -99,7 +101,7 @@ impl Ending {
         if let Some(signal) = self.signal {
             json["signal"] = signal.into();
         }
-        if let Some(message) = &self.not_started {
+        if let Some(message) = self.not_started.as_ref().or(self.last_words.as_ref()) {
             json["message"] = message.as_str().into();
         }
         json

@@ -33,6 +33,11 @@ impl Container {
         grace.saturating_sub(started.elapsed()).max(LEAST_GRACE)
     }
 
+    /// Whether there is something to be done after the start.
+    pub(super) fn has_post_start(&self) -> bool {
+        self.lifecycle().is_some_and(|lifecycle| lifecycle.post_start.is_some())
+    }
+
     fn lifecycle(&self) -> Option<&Lifecycle> {
         self.spec.lifecycle.as_ref()
     }

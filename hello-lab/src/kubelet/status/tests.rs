@@ -14,7 +14,14 @@ fn status(states: &[State], may_end: bool) -> PodStatus {
 
 fn ended(code: i32) -> State {
     let (started, finished) = (now(), now());
-    State::Ended(Ending { code, signal: None, started, finished, not_started: None })
+    State::Ended(Ending {
+        code,
+        signal: None,
+        started,
+        finished,
+        not_started: None,
+        last_words: None,
+    })
 }
 
 #[test]
