@@ -27,9 +27,12 @@ pub(super) fn of_pod(path: &str, spec: &Value) -> Vec<FieldError> {
     let path = format!("{path}.dnsConfig");
     let servers = each(&config["nameservers"]).count();
     if spec["dnsPolicy"] == "None" && servers == 0 {
-        let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
-        let path = if config.is_null() { path.clone() } else { format!("{path}.nameservers") };
-        errors.push(FieldError::required(path, detail));
+        errors.push(if config.is_null() {
+            FieldError::required(&path, "must provide `dnsConfig` when `dnsPolicy` is None")
+        } else {
+            let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+            FieldError::required(format!("{path}.nameservers"), detail)
+        });
     }
     if servers > MOST_NAME_SERVERS {
         let detail = format!("must not have more than {MOST_NAME_SERVERS} nameservers");
