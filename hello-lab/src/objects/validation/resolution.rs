@@ -60,7 +60,7 @@ pub(super) fn of_pod(path: &str, spec: &Value) -> Vec<FieldError> {
         let path = format!("{path}.options[{index}]");
         let name = option["name"].as_str().unwrap_or_default();
         if name.is_empty() {
-            errors.push(FieldError::required(format!("{path}.name"), "must not be empty"));
+            errors.push(FieldError::required(&path, "must not be empty"));
         }
         for (field, text) in
             [("name", name), ("value", option["value"].as_str().unwrap_or_default())]
