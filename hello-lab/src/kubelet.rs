@@ -24,11 +24,19 @@ mod unsupported;
 
 pub mod pod;
 
+mod handler;
+
 mod probe;
 
 mod identity;
 
+mod resolution;
+
+mod deadline;
+
 pub(crate) mod container;
+
+mod init;
 
 mod worker;
 

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: a lab of their own, kubectl on it, and bounded waits.
 
 mod lab;
+pub mod pods;
 mod process;
 pub mod proxy;
 pub mod rolling;

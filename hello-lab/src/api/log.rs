@@ -136,15 +136,25 @@ impl Follower {
 
 /// The container that is meant: the pod's only one, unless one is named.
 pub(super) fn container(pod: &Object, named: &str) -> Result<String, ApiError> {
-    let containers = pod.value()["spec"]["containers"].as_array().into_iter().flatten();
-    let names: Vec<&str> = containers.filter_map(|one| one["name"].as_str()).collect();
+    let names = |list: &str| -> Vec<&str> {
+        let containers = pod.value()["spec"][list].as_array().into_iter().flatten();
+        containers.filter_map(|one| one["name"].as_str()).collect()
+    };
+    let (names, init) = (names("containers"), names("initContainers"));
     let pod = pod.name();
     match (named, &names[..]) {
         ("", [only]) => Ok((*only).to_owned()),
-        ("", _) => Err(ApiError::BadRequest(format!(
-            "a container name must be specified for pod {pod}, choose one of: {names:?}"
-        ))),
-        (named, names) if names.contains(&named) => Ok(named.to_owned()),
+        ("", _) => {
+            let further = if init.is_empty() {
+                String::new()
+            } else {
+                format!(" or one of the init containers: {init:?}")
+            };
+            Err(ApiError::BadRequest(format!(
+                "a container name must be specified for pod {pod}, choose one of: {names:?}{further}"
+            )))
+        }
+        (named, names) if names.contains(&named) || init.contains(&named) => Ok(named.to_owned()),
         (named, _) => {
             Err(ApiError::BadRequest(format!("container {named} is not valid for pod {pod}")))
         }
@@ -152,8 +162,10 @@ pub(super) fn container(pod: &Object, named: &str) -> Result<String, ApiError> {
 }
 
 pub(super) fn waiting_reason(pod: &Object, container: &str) -> String {
-    let statuses = pod.value()["status"]["containerStatuses"].as_array().into_iter().flatten();
+    let lists = ["initContainerStatuses", "containerStatuses"];
+    let statuses = lists.into_iter().filter_map(|list| pod.value()["status"][list].as_array());
     let reason = statuses
+        .flatten()
         .filter(|status| status["name"] == container)
         .find_map(|status| status["state"]["waiting"]["reason"].as_str());
     reason.unwrap_or("ContainerCreating").to_owned()

@@ -1,5 +1,6 @@
 //! Lists as kubectl prints them: a `metav1.Table` (`pkg/printers/internalversion`).
 
+mod pod;
 mod workloads;
 
 use serde_json::{Map, Value, json};
@@ -132,7 +133,7 @@ fn cells(object: &Object) -> Vec<Value> {
     let count = |field: &str| Value::from(value["status"][field].as_u64().unwrap_or(0));
     let (spec, status) = (&value["spec"], &value["status"]);
     match object.kind() {
-        Kind::Pod => pod(object, name(), age()),
+        Kind::Pod => pod::cells(object, name(), age()),
         Kind::Deployment => {
             let wanted = spec["replicas"].as_u64().unwrap_or(1);
             let ready = status["readyReplicas"].as_u64().unwrap_or(0);
@@ -195,39 +196,6 @@ fn cells(object: &Object) -> Vec<Value> {
         Kind::Endpoints => vec![name(), endpoints(value).into(), age()],
         Kind::ServiceAccount => vec![name(), age()],
     }
-}
-
-fn pod(object: &Object, name: Value, age: Value) -> Vec<Value> {
-    let status = &object.value()["status"];
-    let containers = each(&object.value()["spec"]["containers"]).count();
-    let ready = each(&status["containerStatuses"]).filter(|one| one["ready"] == true).count();
-    let restarts: u64 =
-        each(&status["containerStatuses"]).filter_map(|one| one["restartCount"].as_u64()).sum();
-    let address = status["podIP"].as_str().unwrap_or("<none>");
-    vec![
-        name,
-        format!("{ready}/{containers}").into(),
-        pod_state(object).into(),
-        restarts.to_string().into(),
-        age,
-        address.into(),
-        object.value()["spec"]["nodeName"].clone(),
-        "<none>".into(),
-        "<none>".into(),
-    ]
-}
-
-/// The one word for what a pod is doing: its most telling container's reason, else its phase.
-fn pod_state(object: &Object) -> String {
-    if object.is_terminating() {
-        return "Terminating".to_owned();
-    }
-    let status = &object.value()["status"];
-    let reasons = each(&status["containerStatuses"]).filter_map(|container| {
-        let state = &container["state"];
-        state["waiting"]["reason"].as_str().or_else(|| state["terminated"]["reason"].as_str())
-    });
-    reasons.last().map_or_else(|| text(&status["phase"]), str::to_owned)
 }
 
 fn node(object: &Object, name: Value, age: Value) -> Vec<Value> {
@@ -354,16 +322,5 @@ mod tests {
             let object = Object::new(kind, json!({"metadata": {"name": "a"}})).unwrap();
             assert_eq!(cells(&object).len(), columns(kind).len(), "{kind:?}");
         }
-    }
-
-    #[test]
-    fn a_pods_state_is_its_most_telling_reason() {
-        let state = |pod: Value| pod_state(&Object::new(Kind::Pod, pod).unwrap());
-        assert_eq!(state(json!({"status": {"phase": "Running"}})), "Running");
-        let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
-        let status = json!({"phase": "Running", "containerStatuses": [{"state": waiting}]});
-        assert_eq!(state(json!({ "status": status })), "CrashLoopBackOff");
-        let metadata = json!({"deletionTimestamp": "2020-01-01T00:00:00Z"});
-        assert_eq!(state(json!({"metadata": metadata, "status": status})), "Terminating");
     }
 }

@@ -224,7 +224,10 @@ fn restarted_too_often(spec: &JobSpec, seen: &Seen, limit: usize) -> bool {
     }
     let statuses = seen.active.iter().filter_map(|pod| pods::status(pod));
     let restarts: usize = statuses
-        .flat_map(|status| status.container_statuses.iter().flatten())
+        .flat_map(|status| {
+            let init = status.init_container_statuses.iter().flatten();
+            init.chain(status.container_statuses.iter().flatten())
+        })
         .map(|container| number(container.restart_count))
         .sum();
     if limit == 0 { restarts > 0 } else { restarts >= limit }

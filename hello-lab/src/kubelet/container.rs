@@ -1,25 +1,29 @@
-//! The life of one container: its process, its probes, its restarts.
+//! The life of one container: its process, its hooks and probes, its restarts.
+
+mod hooks;
+mod last_words;
+mod probing;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hello_common::error::Chain;
 use hello_common::exit;
 use k8s_openapi::api::core::v1 as core;
 use nix::sys::signal::Signal;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::attach::{Attachable, Output};
 use super::environment::{self, Variables, expand};
 use super::exec::{self, ExecError, Further, TERM};
+use super::handler::Target;
 use super::identity::{User, identity};
 use super::images::Image;
 use super::pod::{Running, Surroundings, Wanted};
-use super::probe::Check;
 use super::program;
 use super::sandbox::{PodSandbox, Process, StartError};
 use super::status::{ContainerStatus, Ending, State};
@@ -34,27 +38,52 @@ const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
 /// A container that ran so long begins with the first again.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
-/// Between tries of a probe of a container that was never ready, in its first period.
-const EARLY_PERIOD: Duration = Duration::from_millis(50);
 
 /// One container of a running pod.
 pub(super) struct Container {
     pub running: Arc<Running>,
     pub sandbox: Arc<PodSandbox>,
     pub spec: core::Container,
+    pub role: Role,
     pub wanted: watch::Receiver<Wanted>,
+    /// Told when the container has started, as its start-up probe says.
+    pub started: Arc<Notify>,
 }
 
-/// What a probe has turned to.
+/// What a container is in its pod, which says when it is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turned {
-    Succeeded,
-    Failed,
+pub(super) enum Role {
+    /// One of those that the pod is for.
+    App,
+    /// One that has to end well before the next may start.
+    Init,
+    /// One that runs beside those that come after it.
+    Sidecar,
+}
+
+/// Why a container that runs is to be started again.
+struct Restart {
+    /// As an event says it.
+    why: String,
+    /// What it is given to end, if not what its pod says.
+    grace: Option<Duration>,
+}
+
+impl Role {
+    /// Whether a container that has ended with `code` is started again, in a pod with this policy.
+    fn starts_again(self, policy: Option<&str>, code: i32) -> bool {
+        match (self, policy) {
+            (Self::Sidecar, _) => true,
+            (_, Some("Never")) => false,
+            (Self::Init, _) | (_, Some("OnFailure")) => code != 0,
+            (Self::App, _) => true,
+        }
+    }
 }
 
 impl Container {
-    /// Runs it until it has ended for good or is no longer wanted.
-    pub(super) async fn run(mut self) {
+    /// Runs it until it has ended for good or is no longer wanted. Whether it has ended well.
+    pub(super) async fn run(mut self) -> bool {
         let Surroundings { images, privileged, .. } = &self.running.surroundings;
         let found = identity(&self.spec, self.running.spec(), images, *privileged);
         let (image, user) = match found {
@@ -64,7 +93,7 @@ impl Container {
                 self.running.tell(Severity::Warning, "Failed", &message);
                 self.set(State::Waiting(refusal.reason(), message));
                 self.no_longer_wanted().await;
-                return;
+                return false;
             }
         };
         if let Some(stand_in) = &image.stand_in {
@@ -74,17 +103,14 @@ impl Container {
         }
         let mut back_off = FIRST_BACK_OFF;
         loop {
-            let Some(variables) = self.variables().await else { return };
+            let Some(variables) = self.variables().await else { return false };
             let start = Instant::now();
             let (ending, stopped) = self.run_once(&image, user, variables).await;
-            let again = match self.running.spec().restart_policy.as_deref() {
-                Some("Never") => false,
-                Some("OnFailure") => ending.code != 0,
-                _ => true,
-            };
-            if stopped || !again {
+            let policy = self.running.spec().restart_policy.as_deref();
+            if stopped || !self.role.starts_again(policy, ending.code) {
+                let well = ending.code == 0;
                 self.set(State::Ended(ending));
-                return;
+                return well;
             }
             if start.elapsed() > FORGIVEN_AFTER {
                 back_off = FIRST_BACK_OFF;
@@ -98,7 +124,10 @@ impl Container {
             });
             tokio::select! {
                 () = tokio::time::sleep(back_off) => {}
-                () = self.no_longer_wanted() => return,
+                () = self.no_longer_wanted() => {
+                    self.set(State::Ended(ending));
+                    return false;
+                }
             }
             back_off = (back_off * 2).min(LONGEST_BACK_OFF);
             self.status(|status| status.restarts += 1);
@@ -117,9 +146,9 @@ impl Container {
             let message = format!("{error:#}");
             self.running.tell(Severity::Warning, "Failed", &format!("Error: {message}"));
             let (started, finished) = (started.clone(), now());
-            let ending =
-                Ending { code: 128, signal: None, started, finished, not_started: Some(message) };
-            (ending, false)
+            let not_started = Some(message);
+            let (code, signal, last_words) = (128, None, None);
+            (Ending { code, signal, started, finished, not_started, last_words }, false)
         };
         let spec = match self.process(image, user, variables) {
             Ok(spec) => spec,
@@ -131,21 +160,28 @@ impl Container {
         };
         let name = self.spec.name.clone();
         let (containers, uid) = (&self.running.surroundings.containers, self.running.pod.uid());
-        let _entered =
+        let entered =
             containers.enter(uid, &name, Arc::clone(&self.sandbox), spec, image.program.clone());
-        self.status(|status| status.state = State::Running(started.clone()));
+        // Until its hook is done, nobody is told that it runs.
+        if !self.has_post_start() {
+            self.set(State::Running(started.clone()));
+        }
         self.running.tell(Severity::Normal, "Started", &format!("Started container {name}"));
+        let target = Target {
+            network: &self.running.surroundings.network,
+            address: self.sandbox.network.address(),
+            container: entered.container(),
+        };
         let (status, stopped) = tokio::select! {
             status = process.wait() => (status, false),
             () = self.no_longer_wanted() => {
                 let message = format!("Stopping container {name}");
                 self.running.tell(Severity::Normal, "Killing", &message);
-                (self.stop(&mut process).await, true)
+                (self.stop(&mut process, None, target).await, true)
             }
-            reason = self.probe() => {
-                let message = format!("Container {name} failed its {reason} probe, will be restarted");
-                self.running.tell(Severity::Normal, "Killing", &message);
-                (self.stop(&mut process).await, false)
+            restart = self.follow(target, &started) => {
+                self.running.tell(Severity::Normal, "Killing", &restart.why);
+                (self.stop(&mut process, restart.grace, target).await, false)
             }
         };
         self.status(|status| (status.ready, status.started) = (false, false));
@@ -153,7 +189,9 @@ impl Container {
             Ok(status) => (exit::number(*status), status.signal()),
             Err(_) => (255, None),
         };
-        (Ending { code, signal, started, finished: now(), not_started: None }, stopped)
+        let finished = now();
+        let last_words = self.last_words(code).await;
+        (Ending { code, signal, started, finished, not_started: None, last_words }, stopped)
     }
 
     async fn spawn(&self, spec: &Spec) -> Result<Process, StartError> {
@@ -257,118 +295,47 @@ impl Container {
         })
     }
 
+    /// Follows it while it runs; resolves when it is to be started again.
+    async fn follow(&self, target: Target<'_>, started: &str) -> Restart {
+        if self.has_post_start() {
+            let failed = self.after_start(target).await;
+            self.set(State::Running(started.to_owned()));
+            if let Some(restart) = failed {
+                return restart;
+            }
+        }
+        self.probe(target).await
+    }
+
     /// Asks the process to end, and ends it when its time is over.
-    async fn stop(&mut self, process: &mut Process) -> std::io::Result<ExitStatus> {
+    async fn stop(
+        &self,
+        process: &mut Process,
+        grace: Option<Duration>,
+        target: Target<'_>,
+    ) -> std::io::Result<ExitStatus> {
         let grace = match *self.wanted.borrow() {
             Wanted::Stop(seconds) => Duration::from_secs(seconds),
             Wanted::Gone => Duration::ZERO,
-            // A liveness probe failed.
-            Wanted::Run => Duration::from_secs(
-                self.running
-                    .spec()
-                    .termination_grace_period_seconds
-                    .and_then(|seconds| u64::try_from(seconds).ok())
-                    .unwrap_or(30),
-            ),
+            // It is to be started again.
+            Wanted::Run => grace.unwrap_or_else(|| self.running.grace()),
+        };
+        let mut wanted = self.wanted.clone();
+        let mut gone = pin!(wanted.wait_for(|wanted| *wanted == Wanted::Gone));
+        let left = tokio::select! {
+            status = process.wait() => return status,
+            left = self.before_end(grace, target) => left,
+            _ = &mut gone => Duration::ZERO,
         };
         process.signal(Signal::SIGTERM).await;
-        let forced = async {
-            let gone = self.wanted.wait_for(|wanted| *wanted == Wanted::Gone);
-            let _ = tokio::time::timeout(grace, gone).await;
-        };
         let ended = tokio::select! {
             status = process.wait() => Some(status),
-            () = forced => None,
+            _ = tokio::time::timeout(left, gone) => None,
         };
         process.kill().await;
         match ended {
             Some(status) => status,
             None => process.wait().await,
-        }
-    }
-
-    /// Follows the container's probes; resolves with the name of one that asks for a restart.
-    async fn probe(&self) -> &'static str {
-        let check = |probe: &Option<core::Probe>| {
-            probe.as_ref().and_then(|probe| Check::new(&self.spec, probe))
-        };
-        if let Some(startup) = check(&self.spec.startup_probe)
-            && self.until_turned(&startup, "Startup").await == Turned::Failed
-        {
-            return "startup";
-        }
-        self.status(|status| status.started = true);
-        let readiness = async {
-            let Some(check) = check(&self.spec.readiness_probe) else {
-                self.status(|status| status.ready = true);
-                return std::future::pending::<()>().await;
-            };
-            self.until_ready_early(&check).await;
-            loop {
-                let turned = self.until_turned(&check, "Readiness").await;
-                self.status(|status| status.ready = turned == Turned::Succeeded);
-                if turned == Turned::Succeeded {
-                    tokio::time::sleep(check.period).await;
-                    self.until_failed(&check, "Readiness").await;
-                    self.status(|status| status.ready = false);
-                }
-            }
-        };
-        let liveness = async {
-            match check(&self.spec.liveness_probe) {
-                Some(check) => {
-                    tokio::time::sleep(check.delay.max(check.period)).await;
-                    self.until_failed(&check, "Liveness").await;
-                }
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = readiness => "readiness",
-            () = liveness => "liveness",
-        }
-    }
-
-    /// In its first moments a container is asked more often than its period says, for nobody
-    /// learns from waiting.
-    async fn until_ready_early(&self, check: &Check) {
-        tokio::time::sleep(check.delay).await;
-        let network = &self.running.surroundings.network;
-        let early = async {
-            while check.attempt(network, self.sandbox.network.address()).await.is_err() {
-                tokio::time::sleep(EARLY_PERIOD).await;
-            }
-        };
-        let _ = tokio::time::timeout(check.period, early).await;
-    }
-
-    /// Tries until enough tries in a row have failed.
-    async fn until_failed(&self, check: &Check, name: &str) {
-        while self.until_turned(check, name).await == Turned::Succeeded {
-            tokio::time::sleep(check.period).await;
-        }
-    }
-
-    /// Tries until enough tries in a row have succeeded, or have failed.
-    async fn until_turned(&self, check: &Check, name: &str) -> Turned {
-        let network = &self.running.surroundings.network;
-        let (mut successes, mut failures) = (0, 0);
-        loop {
-            match check.attempt(network, self.sandbox.network.address()).await {
-                Ok(()) => (successes, failures) = (successes + 1, 0),
-                Err(error) => {
-                    (successes, failures) = (0, failures + 1);
-                    let message = format!("{name} probe failed: {}", Chain(&error));
-                    self.running.tell(Severity::Warning, "Unhealthy", &message);
-                }
-            }
-            if successes >= check.successes {
-                return Turned::Succeeded;
-            }
-            if failures >= check.failures {
-                return Turned::Failed;
-            }
-            tokio::time::sleep(check.period).await;
         }
     }
 
@@ -383,9 +350,31 @@ impl Container {
 
     fn status(&self, change: impl Fn(&mut ContainerStatus)) {
         self.running.update(|status| {
-            if let Some(container) = status.containers.get_mut(&self.spec.name) {
+            if let Some(container) = status.container(&self.spec.name) {
                 change(container);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_is_started_again_as_its_role_and_its_pods_policy_say() {
+        for (role, policy, after_success, after_failure) in [
+            (Role::App, None, true, true),
+            (Role::App, Some("Always"), true, true),
+            (Role::App, Some("OnFailure"), false, true),
+            (Role::App, Some("Never"), false, false),
+            (Role::Init, Some("Always"), false, true),
+            (Role::Init, Some("OnFailure"), false, true),
+            (Role::Init, Some("Never"), false, false),
+            (Role::Sidecar, Some("Never"), true, true),
+        ] {
+            let again = [0, 1].map(|code| role.starts_again(policy, code));
+            assert_eq!(again, [after_success, after_failure], "{role:?} {policy:?}");
+        }
     }
 }

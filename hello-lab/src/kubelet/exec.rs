@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::pin::pin;
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::watch;
@@ -48,6 +51,7 @@ pub struct Further {
 pub(super) struct Entered {
     containers: Containers,
     key: (String, String),
+    container: Container,
     _running: watch::Sender<()>,
 }
 
@@ -87,12 +91,20 @@ impl Containers {
     ) -> Entered {
         let key = (pod.to_owned(), name.to_owned());
         let (running, ended) = watch::channel(());
-        self.lock().insert(key.clone(), Container { sandbox, spec, own_program, ended });
-        Entered { containers: self.clone(), key, _running: running }
+        let container = Container { sandbox, spec, own_program, ended };
+        self.lock().insert(key.clone(), container.clone());
+        Entered { containers: self.clone(), key, container, _running: running }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Container>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entered {
+    /// The container.
+    pub(super) fn container(&self) -> &Container {
+        &self.container
     }
 }
 
@@ -134,6 +146,24 @@ pub(super) async fn start(sandbox: &PodSandbox, spec: &Spec) -> Result<Further, 
 /// What containerd says of every terminal.
 pub(super) const TERM: (&str, &str) = ("TERM", "xterm");
 
+/// Of what a command says, this much is kept (`maxReadLength` of pkg/probe/exec).
+const KEPT_OUTPUT: usize = 10 << 10;
+/// How long a command's output may take to arrive after its end.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// Reads a stream to its end, and keeps what fits.
+async fn keep(stream: Option<impl AsyncRead + Unpin>, kept: &Mutex<&mut Vec<u8>>) {
+    let Some(mut stream) = stream else { return };
+    let mut piece = Vec::with_capacity(4096);
+    while let Ok(1..) = stream.read_buf(&mut piece).await {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT_OUTPUT {
+            kept.extend_from_slice(&piece);
+        }
+        piece.clear();
+    }
+}
+
 impl Container {
     /// Starts `command` with the container's network, files, user and environment.
     pub async fn start(&self, command: &[String], streams: Streams) -> Result<Further, ExecError> {
@@ -147,6 +177,34 @@ impl Container {
             spec.env.push((TERM.0.to_owned(), TERM.1.to_owned()));
         }
         Ok(start(&self.sandbox, &spec).await?)
+    }
+
+    /// Runs `command` to its end: how it ended, and the beginning of what it wrote. When this is dropped, it
+    /// ends at once.
+    pub(super) async fn output(
+        &self,
+        command: &[String],
+    ) -> Result<(ExitStatus, String), ExecError> {
+        let Further { mut process, stdout, stderr, .. } =
+            self.start(command, Streams::Output).await?;
+        let mut said = Vec::new();
+        let status = {
+            let written = Mutex::new(&mut said);
+            let mut reading = pin!(async {
+                tokio::join!(keep(stdout, &written), keep(stderr, &written));
+            });
+            let status = tokio::select! {
+                status = process.wait() => {
+                    // What it has started, and left, may have the other ends for ever.
+                    let _ = tokio::time::timeout(LAST_WORDS, &mut reading).await;
+                    status
+                }
+                () = &mut reading => process.wait().await,
+            };
+            status.map_err(StartError::Shim)?
+        };
+        said.truncate(KEPT_OUTPUT);
+        Ok((status, String::from_utf8_lossy(&said).into_owned()))
     }
 
     /// Opens a TCP connection to a port, from the pod's own loopback address, of IPv4 or else of IPv6.

@@ -1,6 +1,7 @@
 //! A pod as its worker and its containers share it: what is wanted of it, and what is known of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{self as core, PodSpec};
 use serde_json::Value;
@@ -10,7 +11,7 @@ use super::exec::Containers;
 use super::images::Images;
 use super::logs::Logs;
 use super::sandbox_pool::SandboxPool;
-use super::status::{ContainerStatus, PodStatus};
+use super::status::{ContainerStatus, InitStatus, PodStatus};
 use crate::node::network::Network;
 use crate::node::policy_enforcer::Enforcer;
 use crate::node::service_proxy::ServiceProxy;
@@ -54,6 +55,12 @@ pub enum Wanted {
     Gone,
 }
 
+/// Whether an init container goes on running beside the containers that come after it
+/// (`IsRestartableInitContainer` of pkg/api/v1/pod).
+pub(super) fn is_sidecar(container: &core::Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
 /// One pod that runs.
 pub(super) struct Running {
     pub surroundings: Surroundings,
@@ -74,10 +81,24 @@ impl Running {
         let spec = running.spec().clone();
         running.update(|status| {
             status.may_end = !matches!(spec.restart_policy.as_deref(), None | Some("Always"));
-            for container in &spec.containers {
-                let image = container.image.clone().unwrap_or_default();
-                status.containers.insert(container.name.clone(), ContainerStatus::new(&image));
-            }
+            let init = spec.init_containers.as_deref().unwrap_or_default();
+            let new = |container: &core::Container| {
+                let image = container.image.as_deref().unwrap_or_default();
+                if init.is_empty() {
+                    ContainerStatus::new(image)
+                } else {
+                    ContainerStatus::initializing(image)
+                }
+            };
+            let before = init.iter().map(|container| InitStatus {
+                name: container.name.clone(),
+                is_sidecar: is_sidecar(container),
+                status: new(container),
+            });
+            status.init = before.collect();
+            let containers = spec.containers.iter();
+            let containers = containers.map(|container| (container.name.clone(), new(container)));
+            status.containers = containers.collect();
         });
         running
     }
@@ -128,5 +149,11 @@ impl Running {
     pub(super) fn hostname(&self) -> String {
         let name = self.spec().hostname.clone().unwrap_or_else(|| self.pod.name().to_owned());
         name.chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+    }
+
+    /// The time that its processes have to end when they are told to.
+    pub(super) fn grace(&self) -> Duration {
+        let seconds = self.spec().termination_grace_period_seconds;
+        Duration::from_secs(seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(30))
     }
 }

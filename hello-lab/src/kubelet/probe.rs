@@ -1,17 +1,10 @@
-//! Probes, made from the node as a kubelet makes them.
+//! Probes: how often, how long, and what is asked.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use http_body_util::Empty;
-use hyper::Request;
-use hyper::client::conn::http1::handshake;
-use hyper_util::rt::TokioIo;
-use k8s_openapi::api::core::v1::{Container, HTTPGetAction, Probe};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::api::core::v1::{Container, Probe};
 
-use crate::node::network::Network;
+use super::handler::{Handler, HandlerError, Target};
 
 /// A probe with the API's defaults applied.
 #[derive(Clone, Debug)]
@@ -20,69 +13,39 @@ pub(super) struct Check {
     pub delay: Duration,
     /// Between two tries.
     pub period: Duration,
+    /// Between two tries of a container that was never ready, in the first period.
+    pub early_period: Duration,
     /// Tries in a row that turn it to failed.
     pub failures: u32,
     /// Tries in a row that turn it to succeeded.
     pub successes: u32,
+    /// What the container is given to end when it is to be started again, if not what its pod says.
+    pub grace: Option<Duration>,
     timeout: Duration,
-    port: u16,
-    http: Option<Http>,
+    handler: Handler,
 }
 
 /// Why a try of a probe has failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProbeError {
-    /// Nobody takes the connection.
-    #[error("dial tcp {to}")]
-    Connect {
-        /// Where to.
-        to: SocketAddr,
-        /// Why not.
-        #[source]
-        cause: io::Error,
-    },
-    /// There is no answer in HTTP.
-    #[error("Get \"http://{to}{path}\"")]
-    Get {
-        /// Where from.
-        to: SocketAddr,
-        /// What was asked for.
-        path: String,
-        /// Why not.
-        #[source]
-        cause: hyper::Error,
-    },
-    /// What the probe says is no request.
-    #[error("invalid probe")]
-    Request(#[source] hyper::http::Error),
-    /// The answer is that of a failure.
-    #[error("HTTP probe failed with statuscode: {0}")]
-    Status(u16),
+    /// It could not be done, or says no.
+    #[error(transparent)]
+    Handler(#[from] HandlerError),
     /// There is no answer in time.
-    #[error("no answer from {to} within {timeout:?}")]
+    #[error("no answer from {from} within {timeout:?}")]
     Timeout {
-        /// Where from.
-        to: SocketAddr,
+        /// Who was asked.
+        from: String,
         /// How long it was waited for.
         timeout: Duration,
     },
-}
-
-#[derive(Clone, Debug)]
-struct Http {
-    path: String,
-    headers: Vec<(String, String)>,
 }
 
 impl Check {
     /// Reads a probe of `container`. `None` for one of a kind that is not supported, or whose
     /// port does not exist.
     pub(super) fn new(container: &Container, probe: &Probe) -> Option<Self> {
-        let (port, http) = match (&probe.http_get, &probe.tcp_socket) {
-            (Some(get), _) => (&get.port, Some(http(get))),
-            (None, Some(tcp)) => (&tcp.port, None),
-            (None, None) => return None,
-        };
+        let handler = Handler::of_probe(container, probe)?;
         let seconds = |value: Option<i32>, default: u64| {
             Duration::from_secs(
                 value.and_then(|value| u64::try_from(value).ok()).unwrap_or(default),
@@ -91,103 +54,53 @@ impl Check {
         let times = |value: Option<i32>, default| {
             value.and_then(|value| u32::try_from(value).ok()).unwrap_or(default).max(1)
         };
+        let grace = probe.termination_grace_period_seconds;
         Some(Self {
             delay: seconds(probe.initial_delay_seconds, 0),
             period: seconds(probe.period_seconds, 10).max(Duration::from_secs(1)),
+            // A process costs more than a connection.
+            early_period: match handler {
+                Handler::Exec(_) => Duration::from_millis(250),
+                _ => Duration::from_millis(50),
+            },
             failures: times(probe.failure_threshold, 3),
             successes: times(probe.success_threshold, 1),
+            grace: grace.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs),
             timeout: seconds(probe.timeout_seconds, 1).max(Duration::from_secs(1)),
-            port: number(container, port)?,
-            http,
+            handler,
         })
     }
 
     /// Tries once.
-    pub(super) async fn attempt(
-        &self,
-        network: &Network,
-        address: Ipv4Addr,
-    ) -> Result<(), ProbeError> {
-        let to = SocketAddr::new(address.into(), self.port);
-        let attempt = async {
-            let connected = network.connect(to).await;
-            let stream = connected.map_err(|cause| ProbeError::Connect { to, cause })?;
-            match &self.http {
-                None => Ok(()),
-                Some(http) => http.get(stream, to).await,
-            }
+    pub(super) async fn attempt(&self, target: Target<'_>) -> Result<(), ProbeError> {
+        let Self { handler, timeout, .. } = self;
+        let done = tokio::time::timeout(*timeout, handler.run(target)).await;
+        let late = |_| {
+            let from = handler.describe(target.address);
+            ProbeError::Timeout { from, timeout: *timeout }
         };
-        tokio::time::timeout(self.timeout, attempt)
-            .await
-            .unwrap_or(Err(ProbeError::Timeout { to, timeout: self.timeout }))
-    }
-}
-
-impl Http {
-    async fn get(&self, stream: tokio::net::TcpStream, to: SocketAddr) -> Result<(), ProbeError> {
-        let failed = |cause| ProbeError::Get { to, path: self.path.clone(), cause };
-        let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(failed)?;
-        // It ends when the sender is dropped.
-        let connection = tokio::spawn(connection);
-        let mut request = Request::get(&self.path)
-            .header("host", to.to_string())
-            .header("user-agent", "kube-probe/hello-lab")
-            .header("connection", "close");
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        let request = request.body(Empty::<bytes::Bytes>::new()).map_err(ProbeError::Request)?;
-        let response = sender.send_request(request).await.map_err(failed);
-        drop(sender);
-        connection.abort();
-        match response?.status().as_u16() {
-            200..=399 => Ok(()),
-            code => Err(ProbeError::Status(code)),
-        }
-    }
-}
-
-fn http(get: &HTTPGetAction) -> Http {
-    let path = get.path.clone().unwrap_or_default();
-    let headers = get.http_headers.iter().flatten();
-    Http {
-        path: if path.starts_with('/') { path } else { format!("/{path}") },
-        headers: headers.map(|header| (header.name.clone(), header.value.clone())).collect(),
-    }
-}
-
-/// The number of a port, which may be named by the container.
-fn number(container: &Container, port: &IntOrString) -> Option<u16> {
-    match port {
-        IntOrString::Int(number) => u16::try_from(*number).ok(),
-        IntOrString::String(name) => container
-            .ports
-            .iter()
-            .flatten()
-            .find(|port| port.name.as_ref() == Some(name))
-            .and_then(|port| u16::try_from(port.container_port).ok()),
+        Ok(done.map_err(late)??)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     #[test]
-    fn defaults_are_those_of_the_api_and_ports_may_have_names() {
-        let container = json!({"name": "c", "ports": [{"name": "http", "containerPort": 8080}]});
-        let container = serde_json::from_value(container).unwrap();
-        let probe = |json| Check::new(&container, &serde_json::from_value(json).unwrap());
-        let check = probe(json!({"httpGet": {"path": "readyz", "port": "http"}})).unwrap();
-        assert_eq!((check.port, check.failures, check.successes), (8080, 3, 1));
+    fn defaults_are_those_of_the_api() {
+        let container = serde_json::from_value(json!({"name": "c"})).unwrap();
+        let probe = |probe: Value| Check::new(&container, &serde_json::from_value(probe).unwrap());
+        let check = probe(json!({"tcpSocket": {"port": 80}})).unwrap();
+        assert_eq!((check.failures, check.successes, check.grace), (3, 1, None));
         assert_eq!(
             (check.period, check.timeout),
             (Duration::from_secs(10), Duration::from_secs(1))
         );
-        assert_eq!(check.http.unwrap().path, "/readyz");
-        assert!(probe(json!({"tcpSocket": {"port": "nope"}})).is_none());
-        assert!(probe(json!({"exec": {"command": ["a"]}})).is_none());
+        let own = json!({"exec": {"command": ["a"]}, "terminationGracePeriodSeconds": 3});
+        assert_eq!(probe(own).unwrap().grace, Some(Duration::from_secs(3)));
+        assert!(probe(json!({"grpc": {"port": 80}})).is_none());
     }
 }

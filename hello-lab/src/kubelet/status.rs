@@ -17,8 +17,23 @@ pub(super) struct PodStatus {
     pub started: String,
     /// Whether ended containers stay ended: the pod's `restartPolicy` is not Always.
     pub may_end: bool,
+    /// Its init containers, in their order.
+    pub init: Vec<InitStatus>,
     /// Its containers by name.
     pub containers: BTreeMap<String, ContainerStatus>,
+    /// Why the whole pod has failed, where it was ended before its time: a reason and a message.
+    pub ended_early: Option<(&'static str, &'static str)>,
+}
+
+/// What is known of an init container.
+#[derive(Clone, Debug)]
+pub(super) struct InitStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether it goes on running beside the containers (`restartPolicy: Always`).
+    pub is_sidecar: bool,
+    /// What is known of it.
+    pub status: ContainerStatus,
 }
 
 /// What is known of a container.
@@ -62,6 +77,8 @@ pub(super) struct Ending {
     pub finished: String,
     /// Why it was not started, where it was not.
     pub not_started: Option<String>,
+    /// What it wrote last, where that is to be told.
+    pub last_words: Option<String>,
 }
 
 impl Ending {
@@ -84,7 +101,7 @@ impl Ending {
         if let Some(signal) = self.signal {
             json["signal"] = signal.into();
         }
-        if let Some(message) = &self.not_started {
+        if let Some(message) = self.not_started.as_ref().or(self.last_words.as_ref()) {
             json["message"] = message.as_str().into();
         }
         json
@@ -104,8 +121,30 @@ impl ContainerStatus {
         }
     }
 
+    /// One that waits for others to end or to start.
+    pub(super) fn initializing(image: &str) -> Self {
+        Self { state: State::Waiting("PodInitializing", String::new()), ..Self::new(image) }
+    }
+
     fn is_ready(&self) -> bool {
-        self.ready && matches!(self.state, State::Running(_))
+        self.ready && self.is_running()
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.state, State::Running(_))
+    }
+
+    /// Its exit code, once it has ended for good.
+    fn exit_code(&self) -> Option<i32> {
+        match &self.state {
+            State::Ended(ending) => Some(ending.code),
+            _ => None,
+        }
+    }
+
+    /// Whether it runs or has run.
+    fn has_begun(&self) -> bool {
+        self.last.is_some() || !matches!(self.state, State::Waiting(..))
     }
 
     fn json(&self, name: &str) -> Value {
@@ -127,32 +166,109 @@ impl ContainerStatus {
             "state": state,
             "lastState": last,
             "ready": self.is_ready(),
-            "started": self.started && matches!(self.state, State::Running(_)),
+            "started": self.started && self.is_running(),
             "restartCount": self.restarts,
         })
     }
 }
 
+impl InitStatus {
+    /// Whether what comes after it may start.
+    fn is_done(&self) -> bool {
+        if self.is_sidecar {
+            self.status.started && self.status.is_running()
+        } else {
+            self.status.exit_code() == Some(0)
+        }
+    }
+
+    fn json(&self) -> Value {
+        let mut json = self.status.json(&self.name);
+        if !self.is_sidecar {
+            // Nobody asks whether it is ready: to have ended well is all that it is for.
+            json["ready"] = self.is_done().into();
+        }
+        json
+    }
+}
+
 impl PodStatus {
+    /// What is known of the container of this name.
+    pub(super) fn container(&mut self, name: &str) -> Option<&mut ContainerStatus> {
+        let init = self.init.iter_mut().find(|one| one.name == name);
+        init.map(|one| &mut one.status).or_else(|| self.containers.get_mut(name))
+    }
+
+    /// What is known of each container that has not ended for good.
+    pub(super) fn not_ended(&mut self) -> impl Iterator<Item = &mut ContainerStatus> {
+        let init = self.init.iter_mut().map(|one| &mut one.status);
+        init.chain(self.containers.values_mut()).filter(|one| one.exit_code().is_none())
+    }
+
+    /// `getPhase` of `pkg/kubelet/kubelet_pods.go`.
     fn phase(&self) -> &'static str {
-        let ended = |container: &ContainerStatus| match &container.state {
-            State::Ended(ending) => Some(ending.code),
-            _ => None,
+        let mut all = self.init.iter().map(|one| &one.status).chain(self.containers.values());
+        let runs = all.any(ContainerStatus::is_running);
+        let has_failed = |one: &InitStatus| {
+            !one.is_sidecar && one.status.exit_code().is_some_and(|code| code != 0)
         };
-        let codes: Option<Vec<i32>> = self.containers.values().map(ended).collect();
+        if self.ended_early.is_some() && !runs || self.may_end && self.init.iter().any(has_failed) {
+            return "Failed";
+        }
+        let waits = |one: &InitStatus| {
+            // A sidecar that has once started is no reason any more to wait.
+            let runs = one.is_sidecar && one.status.has_begun() && !one.status.is_running();
+            !one.is_done() && !runs
+        };
+        let codes: Option<Vec<i32>> =
+            self.containers.values().map(ContainerStatus::exit_code).collect();
         match codes {
-            Some(codes) if self.may_end => {
+            Some(codes) if self.may_end && !runs => {
                 if codes.iter().all(|code| *code == 0) {
                     "Succeeded"
                 } else {
                     "Failed"
                 }
             }
+            _ if self.init.iter().any(waits) => "Pending",
+            _ if self.containers.values().all(ContainerStatus::has_begun) => "Running",
+            _ => "Pending",
+        }
+    }
+
+    /// Whether the init containers are done, and if not, which are not (`GeneratePodInitializedCondition`
+    /// of pkg/kubelet/status).
+    fn initialized(&self, phase: &str) -> (bool, Option<(&'static str, String)>) {
+        let names = self.init.iter().filter(|one| !one.is_done()).map(|one| one.name.as_str());
+        let incomplete: Vec<_> = names.collect();
+        match &incomplete[..] {
+            _ if phase == "Succeeded" => (true, Some(("PodCompleted", String::new()))),
+            _ if self.containers.values().any(ContainerStatus::has_begun) => (true, None),
+            [] => (true, None),
+            names => {
+                let message = format!("containers with incomplete status: [{}]", names.join(" "));
+                (false, Some(("ContainersNotInitialized", message)))
+            }
+        }
+    }
+
+    /// Whether all that is to run is ready, and if not, why not (`GenerateContainersReadyCondition`).
+    fn ready(&self, phase: &str) -> (bool, Option<(&'static str, String)>) {
+        let sidecars = self.init.iter().filter(|one| one.is_sidecar);
+        let sidecars = sidecars.map(|one| (one.name.as_str(), &one.status));
+        let containers = self.containers.iter().map(|(name, status)| (name.as_str(), status));
+        let unready: Vec<_> = sidecars
+            .chain(containers)
+            .filter(|(_, container)| !container.is_ready())
+            .map(|(name, _)| name)
+            .collect();
+        match phase {
+            "Succeeded" => (false, Some(("PodCompleted", String::new()))),
+            "Failed" => (false, Some(("PodFailed", String::new()))),
+            _ if unready.is_empty() => (true, None),
             _ => {
-                let begun = |container: &ContainerStatus| {
-                    container.restarts > 0 || !matches!(container.state, State::Waiting(..))
-                };
-                if self.containers.values().all(begun) { "Running" } else { "Pending" }
+                let message = format!("containers with unready status: [{}]", unready.join(" "));
+                (false, Some(("ContainersNotReady", message)))
             }
         }
     }
@@ -160,32 +276,19 @@ impl PodStatus {
     /// The `status` of the Pod object. Conditions that stay keep the time of `before`.
     pub(super) fn json(&self, before: &Value) -> Value {
         let phase = self.phase();
-        let ready = self.containers.values().all(ContainerStatus::is_ready);
-        let unready: Vec<_> = self
-            .containers
-            .iter()
-            .filter(|(_, container)| !container.is_ready())
-            .map(|(name, _)| name.as_str())
-            .collect();
-        let detail = if ready {
-            None
-        } else if phase == "Succeeded" {
-            Some(("PodCompleted", String::new()))
-        } else {
-            let message = format!("containers with unready status: [{}]", unready.join(" "));
-            Some(("ContainersNotReady", message))
-        };
+        let ready = self.ready(phase);
         let conditions = [
-            ("PodReadyToStartContainers", !self.addresses.is_empty(), None),
-            ("Initialized", true, None),
-            ("Ready", ready, detail.clone()),
-            ("ContainersReady", ready, detail),
-            ("PodScheduled", true, None),
+            ("PodReadyToStartContainers", (!self.addresses.is_empty(), None)),
+            ("Initialized", self.initialized(phase)),
+            ("Ready", ready.clone()),
+            ("ContainersReady", ready),
+            ("PodScheduled", (true, None)),
         ];
         let conditions: Vec<_> = conditions
             .into_iter()
-            .map(|(name, holds, detail)| condition(before, name, holds, detail))
+            .map(|(name, (holds, detail))| condition(before, name, holds, detail))
             .collect();
+        let containers = self.containers.iter().map(|(name, container)| container.json(name));
         let mut status = json!({
             "phase": phase,
             "conditions": conditions,
@@ -193,12 +296,15 @@ impl PodStatus {
             "hostIPs": [{"ip": NODE.to_string()}],
             "startTime": self.started,
             "qosClass": "Burstable",
-            "containerStatuses": self
-                .containers
-                .iter()
-                .map(|(name, container)| container.json(name))
-                .collect::<Vec<_>>(),
+            "containerStatuses": containers.collect::<Vec<_>>(),
         });
+        if !self.init.is_empty() {
+            status["initContainerStatuses"] = self.init.iter().map(InitStatus::json).collect();
+        }
+        if let Some((reason, message)) = self.ended_early.filter(|_| phase == "Failed") {
+            status["reason"] = reason.into();
+            status["message"] = message.into();
+        }
         if let Some(first) = self.addresses.first() {
             status["podIP"] = first.to_string().into();
             let all = self.addresses.iter().map(|address| json!({"ip": address.to_string()}));
@@ -209,50 +315,4 @@ impl PodStatus {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::objects::meta::now;
-
-    fn status(states: &[State], may_end: bool) -> PodStatus {
-        let container = |(index, state): (usize, &State)| {
-            let mut container = ContainerStatus::new("image");
-            container.state = state.clone();
-            container.ready = matches!(state, State::Running(_));
-            (format!("c{index}"), container)
-        };
-        let containers = states.iter().enumerate().map(container).collect();
-        PodStatus { may_end, containers, ..PodStatus::default() }
-    }
-
-    fn ended(code: i32) -> State {
-        let (started, finished) = (now(), now());
-        State::Ended(Ending { code, signal: None, started, finished, not_started: None })
-    }
-
-    #[test]
-    fn the_phase_follows_the_containers() {
-        let running = || State::Running(now());
-        let waiting = || State::Waiting("ContainerCreating", String::new());
-        for (states, phase) in [
-            (vec![waiting()], "Pending"),
-            (vec![running(), waiting()], "Pending"),
-            (vec![running(), running()], "Running"),
-            (vec![running(), ended(1)], "Running"),
-            (vec![ended(0), ended(0)], "Succeeded"),
-            (vec![ended(0), ended(1)], "Failed"),
-        ] {
-            assert_eq!(status(&states, true).phase(), phase, "{states:?}");
-        }
-    }
-
-    #[test]
-    fn a_pod_is_ready_when_all_its_containers_are() {
-        let ready = |states: &[State]| {
-            let json = status(states, false).json(&Value::Null);
-            let conditions = json["conditions"].as_array().unwrap();
-            conditions.iter().find(|one| one["type"] == "Ready").unwrap()["status"] == "True"
-        };
-        assert!(ready(&[State::Running(now())]));
-        assert!(!ready(&[State::Running(now()), ended(0)]));
-    }
-}
+mod tests;

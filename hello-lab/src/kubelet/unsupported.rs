@@ -2,21 +2,23 @@
 //! silently: what only weakens is told in an event, what would mislead keeps the pod from
 //! starting.
 
-use k8s_openapi::api::core::v1::{Container, PodSpec, Probe};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerPort, HTTPGetAction, LifecycleHandler, PodSpec, Probe, SecurityContext,
+};
 
 /// Why a pod cannot be started here, if so.
 pub(super) fn refusal(spec: &PodSpec) -> Option<String> {
     let has = |what: &str| Some(format!("hello-lab does not run pods with {what}"));
-    if spec.init_containers.as_ref().is_some_and(|list| !list.is_empty()) {
-        return has("initContainers");
-    }
     if spec.host_network == Some(true) {
         return has("hostNetwork: a pod of the lab is never on the machine's own network");
+    }
+    if spec.host_pid == Some(true) || spec.host_ipc == Some(true) {
+        return has("hostPID or hostIPC: a pod of the lab never sees the machine's processes");
     }
     if spec.volumes.as_ref().is_some_and(|list| !list.is_empty()) {
         return has("volumes");
     }
-    for container in &spec.containers {
+    for container in all(spec) {
         let mut variables = container.env.iter().flatten();
         if let Some(variable) = variables.find(|variable| {
             let source = variable.value_from.as_ref();
@@ -29,14 +31,21 @@ pub(super) fn refusal(spec: &PodSpec) -> Option<String> {
                 variable.name
             ));
         }
-        if probes(container).any(|probe| probe.exec.is_some() || probe.grpc.is_some()) {
-            return has("exec or grpc probes; httpGet and tcpSocket work");
+        if probes(container).any(|probe| probe.grpc.is_some()) {
+            return has("grpc probes; exec, httpGet and tcpSocket work");
         }
-        if probes(container).any(|probe| !is_of_the_pod(probe)) {
-            return has("probes of another host, or of HTTPS; a probe asks its own pod by HTTP");
+        let pages = probes(container).filter_map(|probe| probe.http_get.as_ref());
+        let pages = pages.chain(hooks(container).filter_map(|hook| hook.http_get.as_ref()));
+        let sockets = probes(container).filter_map(|probe| probe.tcp_socket.as_ref());
+        if !pages.into_iter().all(is_of_the_pod) || { sockets }
+            .any(|tcp| is_given(tcp.host.as_deref()))
+        {
+            return has(
+                "probes or hooks that ask another host, or by HTTPS: the pod itself is asked, by HTTP",
+            );
         }
-        if container.lifecycle.is_some() {
-            return has("lifecycle hooks");
+        if hooks(container).any(|hook| hook.tcp_socket.is_some()) {
+            return has("tcpSocket in a lifecycle hook, which Kubernetes does not run either");
         }
     }
     None
@@ -48,9 +57,7 @@ pub(super) fn not_enforced(spec: &PodSpec, privileged: bool) -> Vec<String> {
     let pod = spec.security_context.as_ref();
     let own = |container: &Container| container.security_context.clone().unwrap_or_default();
     if !privileged {
-        let asked = spec
-            .containers
-            .iter()
+        let asked = all(spec)
             .find_map(|container| own(container).run_as_user)
             .or_else(|| pod.and_then(|pod| pod.run_as_user));
         if let Some(user) = asked {
@@ -61,17 +68,64 @@ pub(super) fn not_enforced(spec: &PodSpec, privileged: bool) -> Vec<String> {
         missing.push("supplementalGroups, fsGroup".to_owned());
     }
     let seccomp = pod.is_some_and(|pod| pod.seccomp_profile.is_some())
-        || spec.containers.iter().any(|container| own(container).seccomp_profile.is_some());
+        || all(spec).any(|container| own(container).seccomp_profile.is_some());
     if seccomp {
         missing.push("seccompProfile".to_owned());
     }
     let resources = |container: &Container| {
         container.resources.as_ref().is_some_and(|resources| resources.limits.is_some())
     };
-    if spec.containers.iter().any(resources) {
+    if all(spec).any(resources) {
         missing.push("resources.limits".to_owned());
     }
+    let further = all(spec).flat_map(|container| further(container, &own(container)));
+    let mut further: Vec<_> = further.chain(of_the_pod(spec)).collect();
+    further.sort_unstable();
+    further.dedup();
+    missing.extend(further.into_iter().map(str::to_owned));
     missing
+}
+
+/// Of one container, what else it asks for and does not get.
+fn further(container: &Container, context: &SecurityContext) -> Vec<&'static str> {
+    let stop_signal = container.lifecycle.as_ref().and_then(|one| one.stop_signal.as_ref());
+    let added = context.capabilities.as_ref().and_then(|capabilities| capabilities.add.as_ref());
+    let host_port = |port: &ContainerPort| port.host_port.is_some_and(|port| port != 0);
+    let message = container.termination_message_path.as_deref();
+    let all = [
+        ("privileged", context.privileged == Some(true)),
+        ("capabilities.add", added.is_some_and(|added| !added.is_empty())),
+        ("seLinuxOptions", context.se_linux_options.is_some()),
+        ("appArmorProfile", context.app_armor_profile.is_some()),
+        ("hostPort", container.ports.iter().flatten().any(host_port)),
+        ("lifecycle.stopSignal (it is SIGTERM)", stop_signal.is_some()),
+        (
+            "terminationMessagePath (nobody reads the file)",
+            message.is_some_and(|path| !path.is_empty() && path != "/dev/termination-log"),
+        ),
+        ("volumeDevices", container.volume_devices.iter().flatten().next().is_some()),
+        ("restartPolicyRules", container.restart_policy_rules.iter().flatten().next().is_some()),
+    ];
+    all.into_iter().filter(|(_, is_asked)| *is_asked).map(|(what, _)| what).collect()
+}
+
+/// Of the pod, what else it asks for and does not get.
+fn of_the_pod(spec: &PodSpec) -> Vec<&'static str> {
+    let context = spec.security_context.clone().unwrap_or_default();
+    let all = [
+        ("readinessGates", spec.readiness_gates.iter().flatten().next().is_some()),
+        ("setHostnameAsFQDN", spec.set_hostname_as_fqdn == Some(true)),
+        ("runtimeClassName", is_given(spec.runtime_class_name.as_deref())),
+        ("resourceClaims", spec.resource_claims.iter().flatten().next().is_some()),
+        ("sysctls", context.sysctls.iter().flatten().next().is_some()),
+        ("seLinuxOptions", context.se_linux_options.is_some()),
+        ("appArmorProfile", context.app_armor_profile.is_some()),
+        (
+            "dnsPolicy Default (it has the machine's name servers, which no pod of the lab reaches)",
+            spec.dns_policy.as_deref() == Some("Default"),
+        ),
+    ];
+    all.into_iter().filter(|(_, is_asked)| *is_asked).map(|(what, _)| what).collect()
 }
 
 /// What a pod with ports of SCTP is told where the kernel has none. Whether it has is the caller's
@@ -96,15 +150,24 @@ fn probes(container: &Container) -> impl Iterator<Item = &Probe> {
     probes.into_iter().flatten()
 }
 
-/// Whether a probe asks the pod itself, and not by HTTPS.
-fn is_of_the_pod(probe: &Probe) -> bool {
-    let http = probe.http_get.as_ref();
-    let host = http.map_or_else(
-        || probe.tcp_socket.as_ref().and_then(|tcp| tcp.host.as_deref()),
-        |http| http.host.as_deref(),
-    );
-    let scheme = http.and_then(|http| http.scheme.as_deref());
-    host.unwrap_or_default().is_empty() && scheme.is_none_or(|scheme| scheme == "HTTP")
+fn hooks(container: &Container) -> impl Iterator<Item = &LifecycleHandler> {
+    let lifecycle = container.lifecycle.as_ref();
+    let hooks = lifecycle.map(|lifecycle| [&lifecycle.post_start, &lifecycle.pre_stop]);
+    hooks.into_iter().flatten().flatten()
+}
+
+/// Every container of a pod.
+fn all(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    spec.init_containers.iter().flatten().chain(&spec.containers)
+}
+
+/// Whether the pod itself is asked, and not by HTTPS.
+fn is_of_the_pod(get: &HTTPGetAction) -> bool {
+    !is_given(get.host.as_deref()) && get.scheme.as_deref().is_none_or(|scheme| scheme == "HTTP")
+}
+
+fn is_given(text: Option<&str>) -> bool {
+    text.is_some_and(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -126,14 +189,25 @@ mod tests {
         for own in [
             json!({"httpGet": {"port": 80, "scheme": "HTTP", "host": ""}}),
             json!({"tcpSocket": {"port": 80}}),
+            json!({"exec": {"command": ["a"]}}),
         ] {
             assert_eq!(refusal(&spec(probe(own))), None);
         }
+        let hooks = json!({"preStop": {"sleep": {"seconds": 1}}, "postStart": {"exec": {}}});
+        let hooked = json!({"initContainers": [{"name": "i"}], "containers": [{"name": "c", "lifecycle": hooks}]});
+        assert_eq!(refusal(&spec(hooked)), None);
         for extra in [
-            json!({"initContainers": [{"name": "i"}]}),
             json!({"hostNetwork": true}),
+            json!({"hostPID": true}),
+            json!({"initContainers": [{"name": "i", "startupProbe": {"grpc": {"port": 1}}}]}),
+            json!({"containers": [{"name": "c", "lifecycle": {
+                "preStop": {"httpGet": {"port": 80, "host": "10.244.0.9"}},
+            }}]}),
+            json!({"containers": [{"name": "c", "lifecycle": {
+                "postStart": {"tcpSocket": {"port": 80}},
+            }}]}),
             json!({"volumes": [{"name": "v"}]}),
-            json!({"containers": [{"name": "c", "livenessProbe": {"exec": {"command": ["a"]}}}]}),
+            json!({"containers": [{"name": "c", "livenessProbe": {"grpc": {"port": 80}}}]}),
             json!({"containers": [{"name": "c", "env": [
                 {"name": "a", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
             ]}]}),
@@ -162,5 +236,24 @@ mod tests {
         }));
         assert_eq!(not_enforced(&spec, true), ["seccompProfile", "resources.limits"]);
         assert_eq!(not_enforced(&spec, false).len(), 3);
+    }
+
+    #[test]
+    fn each_thing_is_named_once_whichever_container_asks_for_it() {
+        let container = json!({
+            "name": "c", "securityContext": {"privileged": true},
+            "ports": [{"containerPort": 80, "hostPort": 80}],
+            "terminationMessagePath": "/tmp/log",
+        });
+        let spec = spec(json!({
+            "initContainers": [container], "containers": [container],
+            "readinessGates": [{"conditionType": "a"}], "dnsPolicy": "Default",
+        }));
+        let named = not_enforced(&spec, true).join(", ");
+        for what in
+            ["privileged", "hostPort", "terminationMessagePath", "readinessGates", "Default"]
+        {
+            assert_eq!(named.matches(what).count(), 1, "{named}");
+        }
     }
 }

@@ -1,22 +1,24 @@
 //! The life of one pod: its network, its policies, its containers, its end.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::container::Container;
+use super::container::{Container, Role};
+use super::init::{self, Sidecars};
 use super::pod::{Running, Surroundings, Wanted};
+use super::resolution::{self, Resolution};
 use super::sandbox::PodSandbox;
 use super::status::State;
-use super::unsupported;
+use super::{deadline, unsupported};
 use crate::loops::panic_text;
 use crate::node::network::{self, PodNetwork};
 use crate::objects::events::Severity;
-use crate::objects::names::{CLUSTER_DOMAIN, DNS_SERVICE_ADDRESS};
 use crate::objects::{Object, deletion};
 use crate::shim::Pod;
 
@@ -27,20 +29,27 @@ pub(super) async fn run(
     mut wanted: watch::Receiver<Wanted>,
 ) {
     let running = Arc::new(Running::new(surroundings, pod));
-    let life = AssertUnwindSafe(live(&running, &mut wanted)).catch_unwind().await;
+    let life = AssertUnwindSafe(live(&running, &wanted)).catch_unwind().await;
     if let Err(panic) = life {
         // A fault of ours, which this pod has to bear and no other.
         running.fail(&format!("hello-lab's worker panicked: {}", panic_text(&*panic)));
-        stopping(&mut wanted).await;
     }
+    // Containers may end by themselves; the pod stays until somebody deletes it.
+    stopping(&mut wanted).await;
     running.clean_up();
 }
 
-async fn live(running: &Arc<Running>, wanted: &mut watch::Receiver<Wanted>) {
-    if let Some(sandbox) = running.start(wanted).await {
-        running.run_containers(&Arc::new(sandbox), wanted).await;
-        // Containers may end by themselves; the pod stays until somebody deletes it.
-        stopping(wanted).await;
+/// Runs the pod until its containers have ended for good, or it is no longer wanted, or its time is over.
+async fn live(running: &Arc<Running>, wanted: &watch::Receiver<Wanted>) {
+    let (sender, mut inner) = watch::channel(*wanted.borrow());
+    let life = async {
+        if let Some(sandbox) = running.start(&mut inner).await {
+            running.run_containers(&Arc::new(sandbox), &inner).await;
+        }
+    };
+    tokio::select! {
+        () = life => {}
+        () = deadline::keep(running, wanted.clone(), sender) => {}
     }
 }
 
@@ -50,13 +59,22 @@ async fn stopping(wanted: &mut watch::Receiver<Wanted>) {
     let _ = wanted.wait_for(|wanted| *wanted != Wanted::Run).await;
 }
 
+/// Resolves when the pod is told to stop, with the time that it has for that.
+async fn time_to_stop(mut wanted: watch::Receiver<Wanted>) -> Duration {
+    stopping(&mut wanted).await;
+    match *wanted.borrow() {
+        Wanted::Stop(seconds) => Duration::from_secs(seconds),
+        Wanted::Run | Wanted::Gone => Duration::ZERO,
+    }
+}
+
 impl Running {
     /// Says that no container runs or will, and why.
     fn fail(&self, message: &str) {
         tracing::error!("pod {}/{}: {message}", self.pod.namespace(), self.pod.name());
         self.tell(Severity::Warning, "Failed", message);
         self.update(|status| {
-            for container in status.containers.values_mut() {
+            for container in status.not_ended() {
                 container.state = State::Waiting("RunContainerError", message.to_owned());
             }
         });
@@ -64,16 +82,12 @@ impl Running {
 
     /// What the shim is to know.
     fn for_shim(&self, network: &PodNetwork) -> Pod {
-        let (hostname, namespace) = (self.hostname(), self.pod.namespace());
-        let resolv = format!(
-            "search {namespace}.svc.{CLUSTER_DOMAIN} svc.{CLUSTER_DOMAIN} {CLUSTER_DOMAIN}\n\
-             nameserver {DNS_SERVICE_ADDRESS}\noptions ndots:5\n"
-        );
-        let own = network.addresses().into_iter().map(|address| format!("{address}\t{hostname}\n"));
-        let hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned()
-            + &own.collect::<Vec<_>>().concat();
+        let (spec, hostname, namespace) = (self.spec(), self.hostname(), self.pod.namespace());
+        // A machine without it has no servers either.
+        let node = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let hosts = resolution::hosts(spec, namespace, &hostname, &network.addresses());
         let files = [
-            ("resolv.conf", resolv),
+            ("resolv.conf", Resolution::of_pod(spec, namespace, &node).text()),
             ("hosts", hosts),
             ("hostname", format!("{hostname}\n")),
             // A machine's own list may send names to its local resolver daemon, past the pod's.
@@ -89,7 +103,7 @@ impl Running {
         if let Some(refusal) = unsupported::refusal(self.spec()) {
             self.tell(Severity::Warning, "Failed", &refusal);
             self.update(|status| {
-                for container in status.containers.values_mut() {
+                for container in status.not_ended() {
                     container.state = State::Waiting("CreateContainerConfigError", refusal.clone());
                 }
             });
@@ -138,8 +152,34 @@ impl Running {
         Ok(sandbox)
     }
 
-    /// Runs the containers until each has ended, or the pod is no longer wanted.
+    /// Runs the containers until each has ended, or the pod is no longer wanted: init containers first,
+    /// and sidecars for as long as the others.
     async fn run_containers(
+        self: &Arc<Self>,
+        sandbox: &Arc<PodSandbox>,
+        wanted: &watch::Receiver<Wanted>,
+    ) {
+        let mut sidecars = Sidecars::default();
+        let deadline = {
+            let mut work = pin!(async {
+                if init::run(self, sandbox, wanted, &mut sidecars).await {
+                    self.run_apps(sandbox, wanted).await;
+                }
+            });
+            // What the others take of the time to stop, sidecars have not.
+            tokio::select! {
+                () = &mut work => Instant::now() + self.grace(),
+                grace = time_to_stop(wanted.clone()) => {
+                    let deadline = Instant::now() + grace;
+                    work.await;
+                    deadline
+                }
+            }
+        };
+        sidecars.stop(deadline, wanted.clone()).await;
+    }
+
+    async fn run_apps(
         self: &Arc<Self>,
         sandbox: &Arc<PodSandbox>,
         wanted: &watch::Receiver<Wanted>,
@@ -150,7 +190,9 @@ impl Running {
                 running: Arc::clone(self),
                 sandbox: Arc::clone(sandbox),
                 spec: spec.clone(),
+                role: Role::App,
                 wanted: wanted.clone(),
+                started: Arc::default(),
             };
             containers.spawn(container.run());
         }

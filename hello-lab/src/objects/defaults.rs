@@ -114,29 +114,39 @@ fn pod_spec(spec: &mut Value) {
     set(spec, "terminationGracePeriodSeconds", || 30.into());
     set(spec, "dnsPolicy", || "ClusterFirst".into());
     set(spec, "schedulerName", || "default-scheduler".into());
-    for container in spec["containers"].as_array_mut().into_iter().flatten() {
-        set(container, "imagePullPolicy", || "IfNotPresent".into());
-        for port in container["ports"].as_array_mut().into_iter().flatten() {
-            set(port, "protocol", || "TCP".into());
-        }
-        for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
-            if container[probe].is_object() {
-                let probe = &mut container[probe];
-                for (field, number) in [
-                    ("timeoutSeconds", 1),
-                    ("periodSeconds", 10),
-                    ("successThreshold", 1),
-                    ("failureThreshold", 3),
-                ] {
-                    set(probe, field, || number.into());
-                }
-                if probe["httpGet"].is_object() {
-                    set(&mut probe["httpGet"], "scheme", || "HTTP".into());
-                }
+    for list in ["initContainers", "containers"] {
+        let containers = spec.get_mut(list).and_then(Value::as_array_mut);
+        containers.into_iter().flatten().for_each(container);
+    }
+}
+
+fn container(container: &mut Value) {
+    set(container, "imagePullPolicy", || "IfNotPresent".into());
+    for port in container["ports"].as_array_mut().into_iter().flatten() {
+        set(port, "protocol", || "TCP".into());
+    }
+    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if container[probe].is_object() {
+            let probe = &mut container[probe];
+            for (field, number) in [
+                ("timeoutSeconds", 1),
+                ("periodSeconds", 10),
+                ("successThreshold", 1),
+                ("failureThreshold", 3),
+            ] {
+                set(probe, field, || number.into());
+            }
+            if probe["httpGet"].is_object() {
+                set(&mut probe["httpGet"], "scheme", || "HTTP".into());
             }
         }
-        remove_nulls(container);
     }
+    for hook in ["/lifecycle/postStart/httpGet", "/lifecycle/preStop/httpGet"] {
+        if let Some(get) = container.pointer_mut(hook).filter(|get| get.is_object()) {
+            set(get, "scheme", || "HTTP".into());
+        }
+    }
+    remove_nulls(container);
 }
 
 /// `SetDefaults_Job`.

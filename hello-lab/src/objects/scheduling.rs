@@ -166,15 +166,25 @@ fn meets(requirement: &Value, labels: &Labels) -> bool {
     }
 }
 
-/// How much of a resource a pod asks for: all its containers together, or one before them if that is more.
+/// How much of a resource a pod asks for: all its containers together, or one before them if that is more; and
+/// beside either the sidecars that run by then.
 fn requested(spec: &Value, resource: &str) -> f64 {
     let of = |container: &Value| {
         let resources = &container["resources"];
         let asked = quantity::amount(&resources["requests"][resource]);
         asked.or_else(|| quantity::amount(&resources["limits"][resource])).unwrap_or(0.0)
     };
+    let (mut most, mut sidecars) = (0.0_f64, 0.0);
+    for container in each(&spec["initContainers"]) {
+        if container["restartPolicy"] == "Always" {
+            sidecars += of(container);
+            most = most.max(sidecars);
+        } else {
+            most = most.max(sidecars + of(container));
+        }
+    }
     let all: f64 = each(&spec["containers"]).map(of).sum();
-    each(&spec["initContainers"]).map(of).fold(all, f64::max)
+    most.max(all + sidecars)
 }
 
 /// What is wrong with a pod's neighbours (plugin `InterPodAffinity`): with one node, those are all pods of a

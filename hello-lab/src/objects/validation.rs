@@ -2,10 +2,12 @@
 //! over them; those of a NetworkPolicy are netpol's.
 
 mod data;
+mod lifecycle;
 mod metadata;
 mod others;
 mod pod;
 pub mod quantity;
+mod resolution;
 mod workload;
 
 use std::collections::BTreeSet;
@@ -101,30 +103,17 @@ pub fn validate_change(kind: Kind, before: &Value, after: &Value) -> Vec<FieldEr
 
 fn pod_spec(path: &str, spec: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let containers = spec["containers"].as_array().cloned().unwrap_or_default();
-    if containers.is_empty() {
+    if each(&spec["containers"]).next().is_none() {
         errors.push(FieldError::required(format!("{path}.containers"), ""));
     }
     let mut seen = BTreeSet::new();
-    for (index, container) in containers.iter().enumerate() {
-        let path = format!("{path}.containers[{index}]");
-        let name = container["name"].as_str().unwrap_or_default();
-        if name.is_empty() {
-            errors.push(FieldError::required(format!("{path}.name"), ""));
-        } else {
-            let invalid = |fault| FieldError::invalid(format!("{path}.name"), name, fault);
-            errors.extend(names::dns_label(name).into_iter().map(invalid));
-        }
-        if !seen.insert(name) {
-            errors.push(FieldError::duplicate(format!("{path}.name"), name));
-        }
-        if container["image"].as_str().unwrap_or_default().is_empty() {
-            errors.push(FieldError::required(format!("{path}.image"), ""));
-        }
-        errors.extend(container_ports(&path, container));
-        for (index, variable) in each(&container["env"]).enumerate() {
-            if variable["name"].as_str().unwrap_or_default().is_empty() {
-                errors.push(FieldError::required(format!("{path}.env[{index}].name"), ""));
+    for list in ["containers", "initContainers"] {
+        for (index, one) in each(&spec[list]).enumerate() {
+            let path = format!("{path}.{list}[{index}]");
+            errors.extend(container(&path, one));
+            let name = one["name"].as_str().unwrap_or_default();
+            if !seen.insert(name) {
+                errors.push(FieldError::duplicate(format!("{path}.name"), name));
             }
         }
     }
@@ -134,6 +123,27 @@ fn pod_spec(path: &str, spec: &Value) -> Vec<FieldError> {
     {
         let path = format!("{path}.restartPolicy");
         errors.push(FieldError::not_supported(path, policy, &["Always", "OnFailure", "Never"]));
+    }
+    errors
+}
+
+fn container(path: &str, container: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let name = container["name"].as_str().unwrap_or_default();
+    if name.is_empty() {
+        errors.push(FieldError::required(format!("{path}.name"), ""));
+    } else {
+        let invalid = |fault| FieldError::invalid(format!("{path}.name"), name, fault);
+        errors.extend(names::dns_label(name).into_iter().map(invalid));
+    }
+    if container["image"].as_str().unwrap_or_default().is_empty() {
+        errors.push(FieldError::required(format!("{path}.image"), ""));
+    }
+    errors.extend(container_ports(path, container));
+    for (index, variable) in each(&container["env"]).enumerate() {
+        if variable["name"].as_str().unwrap_or_default().is_empty() {
+            errors.push(FieldError::required(format!("{path}.env[{index}].name"), ""));
+        }
     }
     errors
 }

@@ -4,7 +4,7 @@ use netpol::field_error::FieldError;
 use netpol::names;
 use serde_json::Value;
 
-use super::{each, quantity};
+use super::{each, lifecycle, quantity, resolution};
 
 /// What is wrong with a pod's spec, but for what it must have.
 pub(super) fn further(path: &str, spec: &Value) -> Vec<FieldError> {
@@ -37,9 +37,12 @@ pub(super) fn further(path: &str, spec: &Value) -> Vec<FieldError> {
     errors.extend(names::labels(&format!("{path}.nodeSelector"), &labels));
     for list in ["initContainers", "containers"] {
         for (index, one) in each(&spec[list]).enumerate() {
-            errors.extend(container(&format!("{path}.{list}[{index}]"), one));
+            let path = format!("{path}.{list}[{index}]");
+            errors.extend(container(&path, one));
+            errors.extend(lifecycle::of_container(&path, one, list == "initContainers"));
         }
     }
+    errors.extend(resolution::of_pod(path, spec));
     errors
 }
 
@@ -114,6 +117,7 @@ fn probe(path: &str, probe: &Value, is_liveness: bool) -> Vec<FieldError> {
         let detail = "may not specify more than 1 handler type";
         errors.push(FieldError::forbidden(format!("{path}.{handler}"), detail));
     }
+    errors.extend(lifecycle::command(path, probe));
     for field in [
         "initialDelaySeconds",
         "timeoutSeconds",

@@ -1,0 +1,55 @@
+//! `activeDeadlineSeconds`: a pod that is active for longer has failed
+//! (`pkg/kubelet/active_deadline.go`).
+
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::pod::{Running, Wanted};
+use crate::objects::events::Severity;
+
+const REASON: &str = "DeadlineExceeded";
+const MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
+
+/// Passes on to `containers` what is wanted of the pod, and has them stop when its time is over. It begins
+/// when the pod is taken on, and never resolves.
+pub(super) async fn keep(
+    running: &Running,
+    mut wanted: watch::Receiver<Wanted>,
+    containers: watch::Sender<Wanted>,
+) {
+    let seconds = running.spec().active_deadline_seconds;
+    let time = seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    let over = async {
+        match time {
+            Some(time) => tokio::time::sleep(time).await,
+            None => pending().await,
+        }
+    };
+    let stopped = async {
+        let _ = wanted.wait_for(|wanted| *wanted != Wanted::Run).await;
+    };
+    let is_late = tokio::select! {
+        () = stopped => false,
+        () = over => true,
+    };
+    if is_late {
+        running.tell(Severity::Normal, REASON, MESSAGE);
+        running.update(|status| status.ended_early = Some((REASON, MESSAGE)));
+        containers.send_replace(Wanted::Stop(running.grace().as_secs()));
+        let _ = wanted.wait_for(|wanted| *wanted != Wanted::Run).await;
+    }
+    loop {
+        let now = *wanted.borrow_and_update();
+        // One that has been told to stop is not told to go on.
+        if now != Wanted::Run {
+            containers.send_replace(now);
+        }
+        if wanted.changed().await.is_err() {
+            // The lab ends.
+            drop(containers);
+            return pending().await;
+        }
+    }
+}
