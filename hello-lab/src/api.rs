@@ -16,6 +16,7 @@ mod form;
 mod json;
 mod log;
 mod long_query;
+mod not_done;
 mod openapi;
 mod options;
 mod pages;

@@ -11,6 +11,7 @@ use super::body;
 use super::call::{Api, Call};
 use super::error::ApiError;
 use super::fields::{cannot_be_handled, check_fields, refuse_invalid};
+use super::not_done;
 use super::options::WriteOptions;
 use super::path::check_identity;
 use crate::objects::admission::{admit, check_namespace};
@@ -34,7 +35,7 @@ pub(super) fn create(api: &Api, call: &Call, body: &[u8]) -> Result<Response, Ap
     {
         object["metadata"]["name"] = format!("{prefix}{}", random_suffix(5)).into();
     }
-    let warnings = check_fields(kind, object, &document.duplicates, options.fields)
+    let mut warnings = check_fields(kind, object, &document.duplicates, options.fields)
         .map_err(|fault| cannot_be_handled(kind, &fault))?;
     if let Some(metadata) = object["metadata"].as_object_mut() {
         let version = metadata.remove("resourceVersion");
@@ -60,5 +61,6 @@ pub(super) fn create(api: &Api, call: &Call, body: &[u8]) -> Result<Response, Ap
     } else {
         api.store.create(kind, object)?
     };
+    warnings.extend(not_done::warnings(kind, created.value()));
     Ok(written(form, StatusCode::CREATED, &created, warnings))
 }

@@ -12,6 +12,7 @@ use super::body;
 use super::call::{Api, Call};
 use super::error::ApiError;
 use super::fields::{FieldFault, cannot_be_handled, check_fields, field_errors, refuse_invalid};
+use super::not_done;
 use super::options::WriteOptions;
 use super::patch::Patch;
 use super::path::check_identity;
@@ -116,6 +117,7 @@ fn change(
         deletion::finish(&api.store, key);
         changed
     };
+    warnings.extend(not_done::warnings(kind, changed.value()));
     Ok(written(form, StatusCode::OK, &changed, warnings))
 }
 
