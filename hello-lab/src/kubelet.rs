@@ -28,6 +28,8 @@ mod probe;
 
 mod identity;
 
+mod volumes;
+
 pub(crate) mod container;
 
 mod worker;

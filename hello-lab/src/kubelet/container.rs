@@ -23,6 +23,7 @@ use super::probe::Check;
 use super::program;
 use super::sandbox::{PodSandbox, Process, StartError};
 use super::status::{ContainerStatus, Ending, State};
+use super::volumes;
 use crate::objects::Kind;
 use crate::objects::events::Severity;
 use crate::objects::meta::now;
@@ -131,8 +132,9 @@ impl Container {
         };
         let name = self.spec.name.clone();
         let (containers, uid) = (&self.running.surroundings.containers, self.running.pod.uid());
-        let _entered =
-            containers.enter(uid, &name, Arc::clone(&self.sandbox), spec, image.program.clone());
+        let mounted = volumes::places(&self.spec);
+        let sandbox = Arc::clone(&self.sandbox);
+        let _entered = containers.enter(uid, &name, sandbox, spec, image.program.clone(), mounted);
         self.status(|status| status.state = State::Running(started.clone()));
         self.running.tell(Severity::Normal, "Started", &format!("Started container {name}"));
         let (status, stopped) = tokio::select! {
@@ -243,10 +245,12 @@ impl Container {
         env.extend(variables);
         let path = env.get("PATH").map(String::as_str).unwrap_or_default();
         let working_dir: Option<PathBuf> = self.spec.working_dir.as_ref().map(Into::into);
+        let (own, mounted) = (image.program.as_deref(), volumes::places(&self.spec));
         let (program, is_images) =
-            program::find(&name, image.program.as_deref(), path, working_dir.as_deref())
+            program::find(&name, own, &mounted, path, working_dir.as_deref())
                 .ok_or(ExecError::NoSuchProgram(name))?;
         Ok(Spec {
+            container: self.spec.name.clone(),
             program,
             is_images,
             args: line,

@@ -104,9 +104,18 @@ impl PodSandbox {
 }
 
 impl Shim {
-    /// Becomes that of `pod`: once, and before any process. If that fails, these fail.
-    pub async fn enter(&mut self, pod: &Pod) -> io::Result<()> {
-        self.0.write_all(&shim::message(pod)?).await
+    /// Becomes that of `pod`, with the file systems of its volumes: once, and before any process. If that
+    /// fails, these fail.
+    pub async fn enter(
+        &mut self,
+        pod: &Pod,
+        volumes: impl Iterator<Item = &OwnedFd>,
+    ) -> io::Result<()> {
+        self.0.write_all(&shim::message(pod)?).await?;
+        for volume in volumes {
+            self.0.async_io(Interest::WRITABLE, || pass(&self.0, &[volume.as_fd()])).await?;
+        }
+        Ok(())
     }
 
     /// Has a process started that has `streams`, as `spec` says which. If that fails, it has ended with

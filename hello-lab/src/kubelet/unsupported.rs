@@ -4,6 +4,8 @@
 
 use k8s_openapi::api::core::v1::{Container, PodSpec, Probe};
 
+use super::volumes;
+
 /// Why a pod cannot be started here, if so.
 pub(super) fn refusal(spec: &PodSpec) -> Option<String> {
     let has = |what: &str| Some(format!("hello-lab does not run pods with {what}"));
@@ -13,8 +15,8 @@ pub(super) fn refusal(spec: &PodSpec) -> Option<String> {
     if spec.host_network == Some(true) {
         return has("hostNetwork: a pod of the lab is never on the machine's own network");
     }
-    if spec.volumes.as_ref().is_some_and(|list| !list.is_empty()) {
-        return has("volumes");
+    if let Some(what) = volumes::unsupported::refusal(spec) {
+        return has(&what);
     }
     for container in &spec.containers {
         let mut variables = container.env.iter().flatten();
@@ -132,7 +134,7 @@ mod tests {
         for extra in [
             json!({"initContainers": [{"name": "i"}]}),
             json!({"hostNetwork": true}),
-            json!({"volumes": [{"name": "v"}]}),
+            json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}),
             json!({"containers": [{"name": "c", "livenessProbe": {"exec": {"command": ["a"]}}}]}),
             json!({"containers": [{"name": "c", "env": [
                 {"name": "a", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},

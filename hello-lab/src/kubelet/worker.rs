@@ -13,6 +13,7 @@ use super::pod::{Running, Surroundings, Wanted};
 use super::sandbox::PodSandbox;
 use super::status::State;
 use super::unsupported;
+use super::volumes::{self, Contents, Volumes};
 use crate::loops::panic_text;
 use crate::node::network::{self, PodNetwork};
 use crate::objects::events::Severity;
@@ -37,10 +38,16 @@ pub(super) async fn run(
 }
 
 async fn live(running: &Arc<Running>, wanted: &mut watch::Receiver<Wanted>) {
-    if let Some(sandbox) = running.start(wanted).await {
-        running.run_containers(&Arc::new(sandbox), wanted).await;
-        // Containers may end by themselves; the pod stays until somebody deletes it.
-        stopping(wanted).await;
+    if let Some((sandbox, mut volumes)) = running.start(wanted).await {
+        let run = async {
+            running.run_containers(&Arc::new(sandbox), wanted).await;
+            // Containers may end by themselves; the pod stays until somebody deletes it.
+            stopping(&mut wanted.clone()).await;
+        };
+        tokio::select! {
+            () = run => {}
+            () = volumes.follow(running) => {}
+        }
     }
 }
 
@@ -80,12 +87,14 @@ impl Running {
             ("nsswitch.conf", "hosts: files dns\n".to_owned()),
         ];
         let files = files.map(|(name, content)| (name.to_owned(), content)).into();
-        Pod { hostname, files, privileged: self.surroundings.privileged }
+        let privileged = self.surroundings.privileged;
+        let volumes = self.spec().volumes.as_ref().map_or(0, Vec::len);
+        Pod { hostname, files, privileged, volumes, mounts: volumes::mounts(self) }
     }
 
-    /// Makes the network and puts the policies in force, and keeps trying while that fails.
-    /// `None` when the pod is no longer wanted, or cannot be run here and then is.
-    async fn start(&self, wanted: &mut watch::Receiver<Wanted>) -> Option<PodSandbox> {
+    /// Waits for what the volumes show, makes the network and puts the policies in force, and keeps trying
+    /// while that fails. `None` when the pod is no longer wanted, or cannot be run here and then is.
+    async fn start(&self, wanted: &mut watch::Receiver<Wanted>) -> Option<(PodSandbox, Volumes)> {
         if let Some(refusal) = unsupported::refusal(self.spec()) {
             self.tell(Severity::Warning, "Failed", &refusal);
             self.update(|status| {
@@ -104,12 +113,16 @@ impl Running {
         if let Some(message) = unsupported::missing_sctp(self.spec(), network::kernel_has_sctp) {
             self.tell(Severity::Warning, "MissingProtocol", &message);
         }
+        let contents = tokio::select! {
+            contents = volumes::contents(self) => contents,
+            () = stopping(wanted) => return None,
+        };
         loop {
             if *wanted.borrow() != Wanted::Run {
                 return None;
             }
-            match self.set_up().await {
-                Ok(sandbox) => return Some(sandbox),
+            match self.set_up(&contents).await {
+                Ok(ready) => return Some(ready),
                 Err(error) => {
                     self.tell(Severity::Warning, "FailedCreatePodSandBox", &format!("{error:#}"));
                 }
@@ -121,11 +134,12 @@ impl Running {
         }
     }
 
-    async fn set_up(&self) -> anyhow::Result<PodSandbox> {
+    async fn set_up(&self, contents: &Contents) -> anyhow::Result<(PodSandbox, Volumes)> {
         let Surroundings { sandboxes, enforcer, proxy, .. } = &self.surroundings;
         let (mut sandbox, tables) = sandboxes.take().await?;
         let PodSandbox { network, shim } = &mut sandbox;
-        shim.enter(&self.for_shim(network)).await?;
+        let volumes = Volumes::make(self, contents)?;
+        shim.enter(&self.for_shim(network), volumes.file_systems()).await?;
         // The others' policies must know the addresses before the pod uses them.
         self.update(|status| status.addresses = network.addresses());
         let (uid, namespace, name) = (self.pod.uid(), self.pod.namespace(), self.pod.name());
@@ -135,7 +149,7 @@ impl Running {
         );
         filter?;
         services?;
-        Ok(sandbox)
+        Ok((sandbox, volumes))
     }
 
     /// Runs the containers until each has ended, or the pod is no longer wanted.

@@ -6,6 +6,7 @@ mod metadata;
 mod others;
 mod pod;
 pub mod quantity;
+mod volumes;
 mod workload;
 
 use std::collections::BTreeSet;
@@ -129,6 +130,7 @@ fn pod_spec(path: &str, spec: &Value) -> Vec<FieldError> {
         }
     }
     errors.extend(pod::further(path, spec));
+    errors.extend(volumes::check(path, spec));
     if let Some(policy) = spec["restartPolicy"].as_str()
         && !["Always", "OnFailure", "Never"].contains(&policy)
     {
