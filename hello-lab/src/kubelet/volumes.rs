@@ -168,7 +168,7 @@ impl Filled {
 fn size(empty: Option<&EmptyDirVolumeSource>) -> String {
     let limit = empty.and_then(|empty| empty.size_limit.as_ref());
     let limit = limit.and_then(|limit| quantity::amount(&Value::from(limit.0.as_str())));
-    match limit {
+    match limit.map(f64::ceil) {
         Some(octets) if octets > 0.0 => format!("{octets:.0}"),
         _ => SIZE.to_owned(),
     }
@@ -220,4 +220,25 @@ pub(super) fn mounts(running: &Running) -> BTreeMap<String, Vec<Mount>> {
 pub(super) fn places(container: &Container) -> Vec<PathBuf> {
     let mounts = container.volume_mounts.iter().flatten();
     mounts.map(|mount| absolute(Path::new(&mount.mount_path))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_dir_has_the_size_of_its_limit_and_never_none() {
+        for (empty, expected) in [
+            (json!({"sizeLimit": "1Mi"}), "1048576"),
+            (json!({"sizeLimit": "1.5k"}), "1500"),
+            (json!({"sizeLimit": "0"}), SIZE),
+            (json!({}), SIZE),
+        ] {
+            let empty = serde_json::from_value(empty).unwrap();
+            assert_eq!(size(Some(&empty)), expected);
+        }
+        assert_eq!(size(None), SIZE);
+    }
 }

@@ -2,7 +2,11 @@
 //! container mounts, and nothing that another container mounts.
 //!
 //! All are made before the first process of the pod is started, while the shim may still mount. From then on
-//! it may only choose one (chroot(2)) for a process to be started in, which can choose none.
+//! it may only choose one (chroot(2)) for a process to be started in, which can choose none. A `subPath` is
+//! found then too, before anybody could put a link there, and stays what it was when its container restarts.
+//!
+//! The containers share a PID namespace, as with `shareProcessNamespace`: those of one user can see each
+//! other's files by way of `/proc/PID/root`, and so no more is hidden than on such a node.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -129,7 +133,7 @@ fn container(
     let sources = mounts.iter().map(|mount| {
         let volume = volumes.get(mount.volume).context("there is no such volume")?;
         source(volume, &mount.sub_path)
-            .with_context(|| format!("failed to prepare subPath {:?}", mount.sub_path))
+            .with_context(|| format!("failed to prepare subPath {}", mount.sub_path.display()))
     });
     let sources = sources.collect::<anyhow::Result<Vec<_>>>()?;
     let devices = volumes.iter().map(|volume| Ok(fs::metadata(volume)?.dev()));
@@ -140,7 +144,7 @@ fn container(
         for (one, source) in mounts.iter().zip(&sources) {
             points
                 .mount(source, one)
-                .with_context(|| format!("failed to mount on {:?}", one.place))?;
+                .with_context(|| format!("failed to mount on {}", one.place.display()))?;
         }
         for made in &points.made {
             root::remount(by_number(made), READ_ONLY).context("cannot make a folder read-only")?;

@@ -156,6 +156,15 @@ mod tests {
     }
 
     #[test]
+    fn a_place_is_an_absolute_path_whatever_it_leads_over() {
+        for (place, expected) in
+            [("/a/b", "/a/b"), ("a", "/a"), ("/a/../../b/./c//", "/b/c"), ("/..", "/"), ("", "/")]
+        {
+            assert_eq!(absolute(Path::new(place)), Path::new(expected));
+        }
+    }
+
+    #[test]
     fn a_message_is_read_as_it_was_written_and_what_is_none_is_told_apart() {
         let pod = Pod { hostname: "web".into(), ..Pod::default() };
         let whole = message(&pod).unwrap();

@@ -1,4 +1,4 @@
-//! Files that change all at once, as a kubelet writes them (pkg/volume/util/atomic_writer.go): they are in a
+//! Files that change all at once, as a kubelet writes them (`pkg/volume/util/atomic_writer.go`): they are in a
 //! folder with a name of its own, `..data` is a link to it, and each name is a link into `..data`. Who reads
 //! sees all of the old or all of the new.
 

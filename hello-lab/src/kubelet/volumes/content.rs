@@ -1,4 +1,4 @@
-//! The files of a volume that shows objects: of ConfigMaps, of Secrets, of the pod's own fields, or of several
+//! The files of a volume that shows objects: of `ConfigMaps`, of Secrets, of the pod's own fields, or of several
 //! (`MakePayload` of pkg/volume/configmap and of its neighbours).
 
 use std::collections::BTreeMap;
@@ -256,7 +256,9 @@ fn quoted(text: &str) -> String {
             '\n' => quoted += "\\n",
             '\t' => quoted += "\\t",
             '\r' => quoted += "\\r",
-            char if char.is_ascii_control() => quoted += &format!("\\x{:02x}", u32::from(char)),
+            char if char.is_ascii_control() => {
+                quoted.extend([format!("\\x{:02x}", u32::from(char))]);
+            }
             char => quoted.push(char),
         }
     }

@@ -79,10 +79,10 @@ fn volume(path: &str, volume: &Value) -> Vec<FieldError> {
     let path = format!("{path}.{kind}");
     match kind.as_str() {
         "emptyDir" => {
-            if quantity::amount(&source["sizeLimit"]).is_some_and(|amount| amount < 0.0) {
-                let detail = "SizeLimit field must be a valid resource quantity";
-                errors.push(FieldError::forbidden(format!("{path}.sizeLimit"), detail));
-            }
+            let limit = quantity::amount(&source["sizeLimit"]);
+            let detail = "SizeLimit field must be a valid resource quantity";
+            let error = || FieldError::forbidden(format!("{path}.sizeLimit"), detail);
+            errors.extend(limit.filter(|amount| *amount < 0.0).map(|_| error()));
         }
         "configMap" => errors.extend(of_object(&path, "name", source)),
         "secret" => errors.extend(of_object(&path, "secretName", source)),

@@ -14,7 +14,9 @@ fn store() -> Store {
     store
 }
 
-fn files(volume: &Value) -> Result<Option<Vec<(String, Vec<u8>, u32)>>, String> {
+type Listed = Vec<(String, Vec<u8>, u32)>;
+
+fn files(volume: &Value) -> Result<Option<Listed>, String> {
     let pod = json!({"metadata": {
         "name": "p", "namespace": "n", "uid": "u",
         "labels": {"b": "2", "a": "x\"y"}, "annotations": {"note": "one\ntwo\u{1}"},
