@@ -213,6 +213,12 @@ fn what_is_not_there_yet_is_waited_for() {
         objects(&lab);
         let _ = lab.kubectl("wait --for=condition=Ready pod/p --timeout=30s");
         assert_eq!(says(&lab, "p", "cat /late/password"), "hunter2");
+        // Both cannot be: one is a file, and a folder for the other.
+        let items = json!([{"key": "app.conf", "path": "x"}, {"key": "run.sh", "path": "x/y"}]);
+        let volumes = json!([{"name": "odd", "configMap": {"name": "settings", "items": items}}]);
+        apply(&lab, &pod("odd", &volumes, &containers_of("odd")));
+        let told = events(&lab, "odd", "FailedMount");
+        assert!(told.ends_with("volume \"odd\" : Not a directory (os error 20)"), "{told}");
         // One that waits for ever can be deleted.
         let volumes = json!([{"name": "never", "configMap": {"name": "never"}}]);
         apply(&lab, &pod("q", &volumes, &containers_of("never")));
@@ -291,6 +297,10 @@ fn volumes_lead_nowhere_else() {
             "echo x >/usr/bin/new",
             "echo x >/new",
             "echo x >/etc/passwd",
+            "echo x >>/etc/resolv.conf",
+            "echo x >>/etc/hosts",
+            "touch /var/tmp/x",
+            "touch /dev/x",
             "mkdir /usr/share/mine/../new",
             "test -e /.containers",
             "test -e /.volumes",
@@ -315,6 +325,17 @@ fn volumes_lead_nowhere_else() {
             let there = says(&lab, "p", &format!("ls -A {folder} 2>/dev/null || true"));
             assert_eq!(there, "", "{folder}");
         }
+        // The shim may choose a container's root folder, and nothing else that it may not for other pods.
+        let path = "exec p -c c -- cat /proc/1/status";
+        let status = lab.kubectl(path);
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+            line.trim().to_owned()
+        };
+        let is_roots = nix::unistd::geteuid().is_root() && matches!(user, As::Myself);
+        let needed = if is_roots { "00000000000400e5" } else { "0000000000040000" };
+        assert_eq!((field("CapPrm:"), field("CapEff:")), (needed.to_owned(), needed.to_owned()));
+        assert_eq!(field("CapBnd:"), "0000000000000000");
         // Devices cannot be made there, nor do programs get another's rights.
         let flags = says(&lab, "p", "grep ' /tmp ' /proc/self/mountinfo");
         assert!(flags.contains("nosuid") && flags.contains("nodev"), "{flags}");
@@ -332,6 +353,8 @@ fn volumes_lead_nowhere_else() {
         wait_for("the refusal", || {
             lab.try_kubectl("logs link", "").stdout.contains("failed to mount on").then_some(())
         });
+        let told = events(&lab, "link", "Failed");
+        assert!(told.contains("cannot start container c: its log says why"), "{told}");
         lab.end();
     }
 }

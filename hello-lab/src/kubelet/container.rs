@@ -150,6 +150,10 @@ impl Container {
                 (self.stop(&mut process).await, false)
             }
         };
+        if process.was_refused() {
+            let message = format!("Error: cannot start container {name}: its log says why");
+            self.running.tell(Severity::Warning, "Failed", &message);
+        }
         self.status(|status| (status.ready, status.started) = (false, false));
         let (code, signal) = match &status {
             Ok(status) => (exit::number(*status), status.signal()),

@@ -169,6 +169,12 @@ impl Process {
         Ok(ExitStatus::from_raw(self.number(4)))
     }
 
+    /// Whether the shim has said that it could not start it: its standard error says why.
+    #[must_use]
+    pub fn was_refused(&self) -> bool {
+        self.said.len() >= 4 && self.number(0) == 0
+    }
+
     /// Waits until the shim has said so many octets.
     async fn hear(&mut self, octets: usize) -> io::Result<()> {
         while self.said.len() < octets {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hello_common::error::Chain;
 use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, Volume};
@@ -35,9 +36,6 @@ const FILES: &str = "100k";
 /// What the kinds of objects are that volumes show.
 const SHOWN: [Kind; 2] = [Kind::ConfigMap, Kind::Secret];
 
-/// The content of each of a pod's volumes; none where it shows no objects.
-pub(super) struct Contents(Vec<Option<Files>>);
-
 /// A pod's volumes, filled.
 #[derive(Default)]
 pub(super) struct Volumes(Vec<Filled>);
@@ -49,25 +47,25 @@ struct Filled {
     files: Option<Files>,
 }
 
-/// What the volumes of a pod hold, once all that they show is there. Does not end before; may be dropped.
-pub(super) async fn contents(running: &Running) -> Contents {
+/// Between tries to make a volume, which may fail for what is on the machine.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Makes the volumes of a pod, once all that they show is there. Does not end before; may be dropped.
+pub(super) async fn make(running: &Running) -> Volumes {
     let store = &running.surroundings.store;
     let mut told = String::new();
     loop {
         let version = store.version();
         let sources = Sources { store, pod: &running.pod };
-        let volumes = volumes(running).iter();
-        let found = volumes
-            .map(|volume| sources.files(volume).map_err(|error| failed(&volume.name, &error)));
-        let message = match found.collect::<Result<Vec<_>, String>>() {
-            Ok(contents) => return Contents(contents),
+        let message = match Volumes::new(running, &sources) {
+            Ok(volumes) => return volumes,
             Err(message) => message,
         };
         if message != told {
             running.tell(Severity::Warning, "FailedMount", &message);
             told = message;
         }
-        store.changed(version, &SHOWN).await;
+        let _ = tokio::time::timeout(PERIOD, store.changed(version, &SHOWN)).await;
     }
 }
 
@@ -80,14 +78,15 @@ fn failed(volume: &str, error: &impl std::fmt::Display) -> String {
 }
 
 impl Volumes {
-    /// Makes those of a pod, with these contents.
-    pub(super) fn make(running: &Running, contents: &Contents) -> anyhow::Result<Self> {
-        let made = volumes(running).iter().zip(&contents.0).map(|(volume, files)| {
-            let owner = owner(running, &volume.name);
-            let made = Filled::new(volume.empty_dir.as_ref(), owner, files.clone());
-            made.map_err(|error| anyhow::anyhow!(failed(&volume.name, &Chain(&error))))
+    /// Those of a pod, or what the kubelet says of the first that cannot be made.
+    fn new(running: &Running, sources: &Sources<'_>) -> Result<Self, String> {
+        let made = volumes(running).iter().map(|volume| {
+            let name = &volume.name;
+            let files = sources.files(volume).map_err(|error| failed(name, &error))?;
+            let made = Filled::new(volume.empty_dir.as_ref(), owner(running, name), files);
+            made.map_err(|error| failed(name, &Chain(&error)))
         });
-        made.collect::<anyhow::Result<_>>().map(Self)
+        made.collect::<Result<_, _>>().map(Self)
     }
 
     /// The open file systems.

@@ -13,7 +13,7 @@ use super::pod::{Running, Surroundings, Wanted};
 use super::sandbox::PodSandbox;
 use super::status::State;
 use super::unsupported;
-use super::volumes::{self, Contents, Volumes};
+use super::volumes::{self, Volumes};
 use crate::loops::panic_text;
 use crate::node::network::{self, PodNetwork};
 use crate::objects::events::Severity;
@@ -113,16 +113,14 @@ impl Running {
         if let Some(message) = unsupported::missing_sctp(self.spec(), network::kernel_has_sctp) {
             self.tell(Severity::Warning, "MissingProtocol", &message);
         }
-        let contents = tokio::select! {
-            contents = volumes::contents(self) => contents,
-            () = stopping(wanted) => return None,
-        };
         loop {
-            if *wanted.borrow() != Wanted::Run {
-                return None;
-            }
-            match self.set_up(&contents).await {
-                Ok(ready) => return Some(ready),
+            let volumes = tokio::select! {
+                biased;
+                () = stopping(wanted) => return None,
+                volumes = volumes::make(self) => volumes,
+            };
+            match self.set_up(&volumes).await {
+                Ok(sandbox) => return Some((sandbox, volumes)),
                 Err(error) => {
                     self.tell(Severity::Warning, "FailedCreatePodSandBox", &format!("{error:#}"));
                 }
@@ -134,11 +132,10 @@ impl Running {
         }
     }
 
-    async fn set_up(&self, contents: &Contents) -> anyhow::Result<(PodSandbox, Volumes)> {
+    async fn set_up(&self, volumes: &Volumes) -> anyhow::Result<PodSandbox> {
         let Surroundings { sandboxes, enforcer, proxy, .. } = &self.surroundings;
         let (mut sandbox, tables) = sandboxes.take().await?;
         let PodSandbox { network, shim } = &mut sandbox;
-        let volumes = Volumes::make(self, contents)?;
         shim.enter(&self.for_shim(network), volumes.file_systems()).await?;
         // The others' policies must know the addresses before the pod uses them.
         self.update(|status| status.addresses = network.addresses());
@@ -149,7 +146,7 @@ impl Running {
         );
         filter?;
         services?;
-        Ok((sandbox, volumes))
+        Ok(sandbox)
     }
 
     /// Runs the containers until each has ended, or the pod is no longer wanted.

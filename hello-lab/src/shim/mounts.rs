@@ -170,6 +170,10 @@ fn copy(from: &Path, to: &Path, device: u64) -> anyhow::Result<()> {
             copy(&from, &to, device)?;
         } else {
             root::show(&from, &to)?;
+            if metadata.is_file() && metadata.dev() == device {
+                // One of the pod's own, whose file system is read-only only from `root::seal` on.
+                root::remount(&to, READ_ONLY).context("cannot make a file read-only")?;
+            }
         }
     }
     Ok(())
