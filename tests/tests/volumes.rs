@@ -1,5 +1,6 @@
 //! Volumes, as who writes a manifest sees them. Each as root and as an ordinary user.
 
+use end_to_end::typist::Typist;
 use end_to_end::{As, Lab, run, users, wait_for};
 use serde_json::{Value, json};
 
@@ -171,6 +172,9 @@ fn config_maps_and_secrets_are_files_that_change_all_at_once() {
         }
         let exec = "exec p -- /etc/app/run.sh exec";
         assert_eq!(lab.kubectl(exec), "ran as exec\n");
+        let typist = Typist::start(&lab, "exec -it p -- /etc/app/run.sh typist", (80, 24));
+        typist.until("ran as typist");
+        assert_eq!(typist.end(), Some(0));
 
         // Somebody reads two files again and again: never one old and one new.
         apply(

@@ -159,16 +159,11 @@ fn spawn(spec: &Spec, program: Option<File>, streams: Vec<OwnedFd>) -> anyhow::R
     let name = spec.program.file_name().unwrap_or_default();
     let mut streams = streams.into_iter();
     let mut command = if spec.streams == Streams::Terminal {
-        let program = match program {
-            Some(program) => program,
-            None => File::open(&spec.program)
-                .with_context(|| format!("cannot open {}", spec.program.display()))?,
-        };
         let end = streams.next().context("cannot make a terminal")?;
         if let Some((user, _)) = spec.user {
             fchown(&end, Some(Uid::from_raw(user)), None).context("cannot give the terminal")?;
         }
-        let mut command = terminal::command(program, name);
+        let mut command = terminal::command(program, &spec.program, name);
         command.stdout(end.try_clone()?).stderr(end);
         command
     } else {
