@@ -34,6 +34,8 @@ mod resolution;
 
 mod deadline;
 
+mod volumes;
+
 pub(crate) mod container;
 
 mod init;

@@ -14,7 +14,7 @@
 //! there is ended.
 //!
 //! The lab holds the other end of its standard input, a socket. It makes shims ahead (`enter`, `root`), and
-//! says of what pod one is to be: a [`Pod`]. Then each message (`serve`) is one octet with open files:
+//! says of what pod one is to be: a [`Pod`], and its volumes (`mounts`). Then each message (`serve`) is one octet with open files:
 //! first a socket of the new process, then its streams and its program. By that socket go
 //!
 //! - to the shim, a [`Spec`], and then signals: an octet each, its number, and 128 more for the whole group;
@@ -24,6 +24,7 @@
 //! When the lab closes that socket early, the process is ended.
 
 mod enter;
+mod mounts;
 mod protocol;
 pub(crate) mod root;
 mod serve;
@@ -33,16 +34,16 @@ mod terminal;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context;
 
-pub(crate) use self::protocol::{MOST_FILES, TO_THE_GROUP};
+pub(crate) use self::protocol::{MOST_FILES, TO_THE_GROUP, absolute};
 use self::protocol::{MessageError, receive};
-pub use self::protocol::{Pod, Spec, Streams, message};
+pub use self::protocol::{Mount, Pod, Spec, Streams, message};
 
 /// The name of the program.
 pub const PROGRAM: &str = "hello-lab-shim";
@@ -74,13 +75,25 @@ fn shim() -> anyhow::Result<()> {
     let closed = close_inherited().context("cannot close what the lab's caller has open");
     let control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let prepared = closed.and_then(|()| enter::prepare());
-    match receive(&control) {
+    match receive::<Pod>(&control) {
         // Where that failed, each process that is asked for says why, on its standard error.
-        Ok(pod) => serve::serve(&control, &prepared.and_then(|()| enter::pod(&pod))),
+        Ok(pod) => {
+            let volumes = volumes(&control, pod.volumes).context("cannot read")?;
+            serve::serve(&control, &prepared.and_then(|()| enter::pod(&pod, volumes)))
+        }
         // The lab has ended before this sandbox was taken for a pod.
         Err(MessageError::Socket(_)) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The pod's volumes, which the lab sends next.
+fn volumes(control: &UnixStream, count: usize) -> io::Result<Vec<OwnedFd>> {
+    let volume = || {
+        let files = serve::files(control)?.unwrap_or_default();
+        files.into_iter().next().ok_or(io::ErrorKind::UnexpectedEof.into())
+    };
+    (0..count).map(|_| volume()).collect()
 }
 
 /// Closes every file but the standard streams, before any is opened here: files that whoever started

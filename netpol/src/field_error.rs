@@ -28,6 +28,8 @@ pub enum Fault {
     NotSupported(String, &'static [&'static str]),
     /// A value that must be unique and is not.
     Duplicate(Value),
+    /// A name of something that there is not.
+    NotFound(Value),
     /// A value that is longer than so many bytes.
     TooLong(usize),
 }
@@ -42,6 +44,7 @@ impl Fault {
             Self::Forbidden(_) => "FieldValueForbidden",
             Self::NotSupported(..) => "FieldValueNotSupported",
             Self::Duplicate(_) => "FieldValueDuplicate",
+            Self::NotFound(_) => "FieldValueNotFound",
             Self::TooLong(_) => "FieldValueTooLong",
         }
     }
@@ -64,6 +67,7 @@ impl fmt::Display for Fault {
                 )
             }
             Self::Duplicate(value) => write!(out, "Duplicate value: {value}"),
+            Self::NotFound(value) => write!(out, "Not found: {value}"),
             Self::TooLong(most) => write!(out, "Too long: may not be more than {most} bytes"),
         }
     }
@@ -103,6 +107,11 @@ impl FieldError {
         Self { path: path.into(), fault: Fault::Duplicate(value.into()) }
     }
 
+    /// See [`Fault::NotFound`].
+    pub fn not_found(path: impl Into<String>, value: impl Into<Value>) -> Self {
+        Self { path: path.into(), fault: Fault::NotFound(value.into()) }
+    }
+
     /// See [`Fault::TooLong`].
     pub fn too_long(path: impl Into<String>, most: usize) -> Self {
         Self { path: path.into(), fault: Fault::TooLong(most) }
@@ -125,6 +134,7 @@ mod tests {
                 FieldError::not_supported("protocol", "ICMP", &["SCTP", "TCP"]),
                 r#"protocol: Unsupported value: "ICMP": supported values: "SCTP", "TCP""#,
             ),
+            (FieldError::not_found("spec.n", "w"), r#"spec.n: Not found: "w""#),
             (FieldError::duplicate("spec.p[1]", "a"), r#"spec.p[1]: Duplicate value: "a""#),
         ];
         for (error, words) in errors {

@@ -27,6 +27,7 @@ use super::pod::{Running, Surroundings, Wanted};
 use super::program;
 use super::sandbox::{PodSandbox, Process, StartError};
 use super::status::{ContainerStatus, Ending, State};
+use super::volumes;
 use crate::objects::Kind;
 use crate::objects::events::Severity;
 use crate::objects::meta::now;
@@ -160,8 +161,9 @@ impl Container {
         };
         let name = self.spec.name.clone();
         let (containers, uid) = (&self.running.surroundings.containers, self.running.pod.uid());
-        let entered =
-            containers.enter(uid, &name, Arc::clone(&self.sandbox), spec, image.program.clone());
+        let mounted = volumes::places(&self.spec);
+        let sandbox = Arc::clone(&self.sandbox);
+        let entered = containers.enter(uid, &name, sandbox, spec, image.program.clone(), mounted);
         // Until its hook is done, nobody is told that it runs.
         if !self.has_post_start() {
             self.set(State::Running(started.clone()));
@@ -184,6 +186,10 @@ impl Container {
                 (self.stop(&mut process, restart.grace, target).await, false)
             }
         };
+        if process.was_refused() {
+            let message = format!("Error: cannot start container {name}: its log says why");
+            self.running.tell(Severity::Warning, "Failed", &message);
+        }
         self.status(|status| (status.ready, status.started) = (false, false));
         let (code, signal) = match &status {
             Ok(status) => (exit::number(*status), status.signal()),
@@ -281,10 +287,12 @@ impl Container {
         env.extend(variables);
         let path = env.get("PATH").map(String::as_str).unwrap_or_default();
         let working_dir: Option<PathBuf> = self.spec.working_dir.as_ref().map(Into::into);
+        let (own, mounted) = (image.program.as_deref(), volumes::places(&self.spec));
         let (program, is_images) =
-            program::find(&name, image.program.as_deref(), path, working_dir.as_deref())
+            program::find(&name, own, &mounted, path, working_dir.as_deref())
                 .ok_or(ExecError::NoSuchProgram(name))?;
         Ok(Spec {
+            container: self.spec.name.clone(),
             program,
             is_images,
             args: line,

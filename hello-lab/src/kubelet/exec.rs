@@ -29,6 +29,8 @@ pub struct Container {
     spec: Spec,
     /// The program of its image's own.
     own_program: Option<PathBuf>,
+    /// Where volumes are mounted.
+    mounted: Vec<PathBuf>,
     /// Closed when the container ends: its further processes end with it.
     ended: watch::Receiver<()>,
 }
@@ -88,10 +90,11 @@ impl Containers {
         sandbox: Arc<PodSandbox>,
         spec: Spec,
         own_program: Option<PathBuf>,
+        mounted: Vec<PathBuf>,
     ) -> Entered {
         let key = (pod.to_owned(), name.to_owned());
         let (running, ended) = watch::channel(());
-        let container = Container { sandbox, spec, own_program, ended };
+        let container = Container { sandbox, spec, own_program, mounted, ended };
         self.lock().insert(key.clone(), container.clone());
         Entered { containers: self.clone(), key, container, _running: running }
     }
@@ -223,7 +226,8 @@ impl Container {
         let Spec { env, working_dir, .. } = &self.spec;
         let path = env.iter().find(|(variable, _)| variable == "PATH");
         let path = path.map_or("", |(_, path)| path.as_str());
-        program::find(name, self.own_program.as_deref(), path, working_dir.as_deref())
+        let own = self.own_program.as_deref();
+        program::find(name, own, &self.mounted, path, working_dir.as_deref())
     }
 
     /// Resolves when the container has ended.

@@ -9,21 +9,29 @@ pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 
 /// The program that is called `name`, and whether it is the image's own, `own`: a container is a process
 /// that sees the machine's programs, so a name is the image's program wherever the image may have it, or else
-/// one of the machine's that pods see, in the folders of `path`.
+/// one of the machine's that pods see, in the folders of `path`. What is where a volume is `mounted` only the
+/// container knows.
 pub(super) fn find(
     name: &str,
     own: Option<&Path>,
+    mounted: &[PathBuf],
     path: &str,
     working_dir: Option<&Path>,
 ) -> Option<(PathBuf, bool)> {
+    let folder = working_dir.unwrap_or(Path::new("/"));
+    let is_mounted = |path: &PathBuf| mounted.iter().any(|place| path.starts_with(place));
+    if let Some(path) =
+        Some(folder.join(name)).filter(|path| name.contains('/') && is_mounted(path))
+    {
+        return Some((path, false));
+    }
     if let Some(own) = own
         && Path::new(name).file_name().is_some_and(|file| Some(file) == own.file_name())
     {
         return Some((own.to_owned(), true));
     }
-    let is_there = |path: &PathBuf| root::shows(path) && path.is_file();
+    let is_there = |path: &PathBuf| !is_mounted(path) && root::shows(path) && path.is_file();
     if name.contains('/') {
-        let folder = working_dir.unwrap_or(Path::new("/"));
         return Some(folder.join(name)).filter(is_there).map(|path| (path, false));
     }
     let mut all = path.split(':').map(|folder| Path::new(folder).join(name));
@@ -33,7 +41,7 @@ pub(super) fn find(
 /// The machine's program of this name that pods see.
 #[must_use]
 pub fn on_this_machine(name: &str) -> Option<PathBuf> {
-    find(name, None, PATH, None).map(|(path, _)| path)
+    find(name, None, &[], PATH, None).map(|(path, _)| path)
 }
 
 #[cfg(test)]
@@ -43,7 +51,7 @@ mod tests {
     #[test]
     fn a_name_is_the_images_own_program_in_whatever_folder_or_one_of_the_machines() {
         let own = Path::new("/hidden/agnhost");
-        let find = |name: &str| find(name, Some(own), PATH, Some(Path::new("/usr")));
+        let find = |name: &str| find(name, Some(own), &[], PATH, Some(Path::new("/usr")));
         assert_eq!(find("/agnhost"), Some((own.to_owned(), true)));
         assert_eq!(find("agnhost"), Some((own.to_owned(), true)));
         assert_eq!(find("/bin/sh"), Some(("/bin/sh".into(), false)));
@@ -52,5 +60,19 @@ mod tests {
         for unknown in ["no-such-program", "/etc/passwd", "/usr/../root/x", "", "/"] {
             assert_eq!(find(unknown), None, "{unknown}");
         }
+    }
+
+    #[test]
+    fn where_a_volume_is_mounted_is_what_is_in_it() {
+        let mounted = ["/scripts".into(), "/usr/bin".into()];
+        let find = |name: &str, folder: &str| {
+            let own = Some(Path::new("/hidden/run"));
+            find(name, own, &mounted, PATH, Some(Path::new(folder)))
+        };
+        let script = Some(("/scripts/run".into(), false));
+        assert_eq!(find("/scripts/run", "/"), script);
+        assert_eq!(find("./run", "/scripts").unwrap().0, Path::new("/scripts/run"));
+        assert_eq!(find("run", "/scripts").unwrap().0, Path::new("/hidden/run"));
+        assert_ne!(find("env", "/"), Some(("/usr/bin/env".into(), false)));
     }
 }

@@ -104,9 +104,18 @@ impl PodSandbox {
 }
 
 impl Shim {
-    /// Becomes that of `pod`: once, and before any process. If that fails, these fail.
-    pub async fn enter(&mut self, pod: &Pod) -> io::Result<()> {
-        self.0.write_all(&shim::message(pod)?).await
+    /// Becomes that of `pod`, with the file systems of its volumes: once, and before any process. If that
+    /// fails, these fail.
+    pub async fn enter(
+        &mut self,
+        pod: &Pod,
+        volumes: impl Iterator<Item = &OwnedFd>,
+    ) -> io::Result<()> {
+        self.0.write_all(&shim::message(pod)?).await?;
+        for volume in volumes {
+            self.0.async_io(Interest::WRITABLE, || pass(&self.0, &[volume.as_fd()])).await?;
+        }
+        Ok(())
     }
 
     /// Has a process started that has `streams`, as `spec` says which. If that fails, it has ended with
@@ -158,6 +167,12 @@ impl Process {
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.hear(8).await?;
         Ok(ExitStatus::from_raw(self.number(4)))
+    }
+
+    /// Whether the shim has said that it could not start it: its standard error says why.
+    #[must_use]
+    pub fn was_refused(&self) -> bool {
+        self.said.len() >= 4 && self.number(0) == 0
     }
 
     /// Waits until the shim has said so many octets.

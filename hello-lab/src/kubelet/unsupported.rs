@@ -6,6 +6,8 @@ use k8s_openapi::api::core::v1::{
     Container, ContainerPort, HTTPGetAction, LifecycleHandler, PodSpec, Probe, SecurityContext,
 };
 
+use super::volumes;
+
 /// Why a pod cannot be started here, if so.
 pub(super) fn refusal(spec: &PodSpec) -> Option<String> {
     let has = |what: &str| Some(format!("hello-lab does not run pods with {what}"));
@@ -15,8 +17,8 @@ pub(super) fn refusal(spec: &PodSpec) -> Option<String> {
     if spec.host_pid == Some(true) || spec.host_ipc == Some(true) {
         return has("hostPID or hostIPC: a pod of the lab never sees the machine's processes");
     }
-    if spec.volumes.as_ref().is_some_and(|list| !list.is_empty()) {
-        return has("volumes");
+    if let Some(what) = volumes::unsupported::refusal(spec) {
+        return has(&what);
     }
     for container in all(spec) {
         let mut variables = container.env.iter().flatten();
@@ -206,7 +208,7 @@ mod tests {
             json!({"containers": [{"name": "c", "lifecycle": {
                 "postStart": {"tcpSocket": {"port": 80}},
             }}]}),
-            json!({"volumes": [{"name": "v"}]}),
+            json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}),
             json!({"containers": [{"name": "c", "livenessProbe": {"grpc": {"port": 80}}}]}),
             json!({"containers": [{"name": "c", "env": [
                 {"name": "a", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},

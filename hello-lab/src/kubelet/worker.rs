@@ -15,6 +15,7 @@ use super::pod::{Running, Surroundings, Wanted};
 use super::resolution::{self, Resolution};
 use super::sandbox::PodSandbox;
 use super::status::State;
+use super::volumes::{self, Volumes};
 use super::{deadline, unsupported};
 use crate::loops::panic_text;
 use crate::node::network::{self, PodNetwork};
@@ -43,8 +44,12 @@ pub(super) async fn run(
 async fn live(running: &Arc<Running>, wanted: &watch::Receiver<Wanted>) {
     let (sender, mut inner) = watch::channel(*wanted.borrow());
     let life = async {
-        if let Some(sandbox) = running.start(&mut inner).await {
-            running.run_containers(&Arc::new(sandbox), &inner).await;
+        if let Some((sandbox, mut volumes)) = running.start(&mut inner).await {
+            let sandbox = Arc::new(sandbox);
+            tokio::select! {
+                () = running.run_containers(&sandbox, &inner) => {}
+                () = volumes.follow(running) => {}
+            }
         }
     };
     tokio::select! {
@@ -94,12 +99,14 @@ impl Running {
             ("nsswitch.conf", "hosts: files dns\n".to_owned()),
         ];
         let files = files.map(|(name, content)| (name.to_owned(), content)).into();
-        Pod { hostname, files, privileged: self.surroundings.privileged }
+        let privileged = self.surroundings.privileged;
+        let volumes = spec.volumes.as_ref().map_or(0, Vec::len);
+        Pod { hostname, files, privileged, volumes, mounts: volumes::mounts(self) }
     }
 
-    /// Makes the network and puts the policies in force, and keeps trying while that fails.
-    /// `None` when the pod is no longer wanted, or cannot be run here and then is.
-    async fn start(&self, wanted: &mut watch::Receiver<Wanted>) -> Option<PodSandbox> {
+    /// Waits for what the volumes show, makes the network and puts the policies in force, and keeps trying
+    /// while that fails. `None` when the pod is no longer wanted, or cannot be run here and then is.
+    async fn start(&self, wanted: &mut watch::Receiver<Wanted>) -> Option<(PodSandbox, Volumes)> {
         if let Some(refusal) = unsupported::refusal(self.spec()) {
             self.tell(Severity::Warning, "Failed", &refusal);
             self.update(|status| {
@@ -119,11 +126,13 @@ impl Running {
             self.tell(Severity::Warning, "MissingProtocol", &message);
         }
         loop {
-            if *wanted.borrow() != Wanted::Run {
-                return None;
-            }
-            match self.set_up().await {
-                Ok(sandbox) => return Some(sandbox),
+            let volumes = tokio::select! {
+                biased;
+                () = stopping(wanted) => return None,
+                volumes = volumes::make(self) => volumes,
+            };
+            match self.set_up(&volumes).await {
+                Ok(sandbox) => return Some((sandbox, volumes)),
                 Err(error) => {
                     self.tell(Severity::Warning, "FailedCreatePodSandBox", &format!("{error:#}"));
                 }
@@ -135,11 +144,11 @@ impl Running {
         }
     }
 
-    async fn set_up(&self) -> anyhow::Result<PodSandbox> {
+    async fn set_up(&self, volumes: &Volumes) -> anyhow::Result<PodSandbox> {
         let Surroundings { sandboxes, enforcer, proxy, .. } = &self.surroundings;
         let (mut sandbox, tables) = sandboxes.take().await?;
         let PodSandbox { network, shim } = &mut sandbox;
-        shim.enter(&self.for_shim(network)).await?;
+        shim.enter(&self.for_shim(network), volumes.file_systems()).await?;
         // The others' policies must know the addresses before the pod uses them.
         self.update(|status| status.addresses = network.addresses());
         let (uid, namespace, name) = (self.pod.uid(), self.pod.namespace(), self.pod.name());

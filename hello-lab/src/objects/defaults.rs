@@ -1,6 +1,8 @@
 //! The API's defaults, as far as anybody here or in kubectl reads them. What a user wrote is
 //! never changed: kubectl compares it with what it wrote before.
 
+mod volumes;
+
 use serde_json::{Value, json};
 
 use super::kind::Kind;
@@ -114,6 +116,7 @@ fn pod_spec(spec: &mut Value) {
     set(spec, "terminationGracePeriodSeconds", || 30.into());
     set(spec, "dnsPolicy", || "ClusterFirst".into());
     set(spec, "schedulerName", || "default-scheduler".into());
+    volumes::apply(spec);
     for list in ["initContainers", "containers"] {
         let containers = spec.get_mut(list).and_then(Value::as_array_mut);
         containers.into_iter().flatten().for_each(container);

@@ -8,6 +8,7 @@ mod others;
 mod pod;
 pub mod quantity;
 mod resolution;
+mod volumes;
 mod workload;
 
 use std::collections::BTreeSet;
@@ -118,6 +119,7 @@ fn pod_spec(path: &str, spec: &Value) -> Vec<FieldError> {
         }
     }
     errors.extend(pod::further(path, spec));
+    errors.extend(volumes::check(path, spec));
     if let Some(policy) = spec["restartPolicy"].as_str()
         && !["Always", "OnFailure", "Never"].contains(&policy)
     {

@@ -2,6 +2,8 @@
 //! of its PID namespace, takes on its host name and files, and gives up every privilege but those that it
 //! needs to give others up theirs.
 
+use std::os::fd::OwnedFd;
+
 use anyhow::{Context, bail};
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::mount::{MsFlags, mount};
@@ -9,6 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::{set_dumpable, set_no_new_privs};
 use nix::unistd::{setgroups, sethostname, setsid};
 
+use super::mounts::Roots;
 use super::protocol::Pod;
 use super::root;
 use super::serve::is_process_1;
@@ -42,26 +45,33 @@ pub(super) fn prepare() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Becomes the shim of `pod`.
-pub(super) fn pod(pod: &Pod) -> anyhow::Result<()> {
+/// Becomes the shim of `pod`, which has these volumes.
+pub(super) fn pod(pod: &Pod, volumes: Vec<OwnedFd>) -> anyhow::Result<Roots> {
     sethostname(&pod.hostname).context("cannot set the host name")?;
-    root::seal(&pod.files)?;
-    give_up_privileges(pod.privileged)?;
+    root::write(&pod.files)?;
+    let roots = Roots::make(pod, volumes)?;
+    root::seal()?;
+    give_up_privileges(pod)?;
     // A session of the pod's own, which shares the processor with others as one (`autogroup` in
     // sched(7)). Last: until here it is the lab that works.
-    setsid().context("cannot start a session").map(drop)
+    setsid().context("cannot start a session")?;
+    Ok(roots)
 }
 
-/// Gives up every capability but what `privileged` processes are started with; whoever takes another
+/// Gives up every capability but what the processes of `pod` are started with; whoever takes another
 /// user's identity loses these too (capabilities(7)). Without them a container cannot touch the rules of
 /// its own namespace.
-fn give_up_privileges(privileged: bool) -> anyhow::Result<()> {
-    let kept = if privileged {
+fn give_up_privileges(pod: &Pod) -> anyhow::Result<()> {
+    let mut kept = if pod.privileged {
         setgroups(&[]).context("cannot leave the groups")?;
         CapsHashSet::from(PRIVILEGES)
     } else {
         CapsHashSet::new()
     };
+    if pod.volumes > 0 {
+        // Its containers have root folders of their own.
+        kept.insert(Capability::CAP_SYS_CHROOT);
+    }
     for set in [CapSet::Ambient, CapSet::Inheritable] {
         caps::clear(None, set).context("cannot give up the capabilities")?;
     }

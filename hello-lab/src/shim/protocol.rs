@@ -1,8 +1,9 @@
 //! What the lab and a shim tell each other.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -25,11 +26,47 @@ pub struct Pod {
     pub files: Vec<(String, String)>,
     /// Whether the processes can take other users' identities: whether the lab is root's.
     pub privileged: bool,
+    /// How many volumes it has. Each is a file system that nothing is mounted on yet, and comes after this
+    /// with an octet of its own.
+    pub volumes: usize,
+    /// What each container mounts, by its name; empty where there are no volumes.
+    pub mounts: BTreeMap<String, Vec<Mount>>,
+}
+
+/// Where a container sees a volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Which of the pod's volumes.
+    pub volume: usize,
+    /// What of it: all, where this is empty.
+    pub sub_path: PathBuf,
+    /// Where the container sees it.
+    pub place: PathBuf,
+    /// Whether the container may only read it.
+    pub read_only: bool,
+}
+
+/// Where a container sees what it mounts on `place`: an absolute path without `.` and `..`, as a kubelet makes
+/// it.
+pub(crate) fn absolute(place: &Path) -> PathBuf {
+    let mut absolute = PathBuf::from("/");
+    for part in place.components() {
+        match part {
+            Component::Normal(name) => absolute.push(name),
+            Component::ParentDir => {
+                absolute.pop();
+            }
+            _ => {}
+        }
+    }
+    absolute
 }
 
 /// What a process is to be.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Spec {
+    /// The name of the container, in whose root folder it is started.
+    pub container: String,
     /// The program's file: one that the pod sees, or else one that comes with the message.
     pub program: PathBuf,
     /// Whether it comes with the message, as the last of the open files: an image's program is where
@@ -116,6 +153,15 @@ mod tests {
         lab.write_all(octets).unwrap();
         drop(lab);
         receive(&shim)
+    }
+
+    #[test]
+    fn a_place_is_an_absolute_path_whatever_it_leads_over() {
+        for (place, expected) in
+            [("/a/b", "/a/b"), ("a", "/a"), ("/a/../../b/./c//", "/b/c"), ("/..", "/"), ("", "/")]
+        {
+            assert_eq!(absolute(Path::new(place)), Path::new(expected));
+        }
     }
 
     #[test]

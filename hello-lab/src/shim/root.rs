@@ -121,20 +121,25 @@ pub(super) fn enter() -> anyhow::Result<()> {
     fs::remove_dir("/old").context("cannot remove /old")
 }
 
-/// Writes the pod's own files, and nobody else writes there any more.
-pub(super) fn seal(files: &[(String, String)]) -> anyhow::Result<()> {
+/// Writes the pod's own files.
+pub(super) fn write(files: &[(String, String)]) -> anyhow::Result<()> {
     for (name, content) in files {
         let place = Path::new("/etc").join(name);
         fs::write(&place, content)
             .and_then(|()| fs::set_permissions(&place, Permissions::from_mode(0o644)))
             .with_context(|| format!("cannot write {}", place.display()))?;
     }
+    Ok(())
+}
+
+/// From now on nobody adds to the root folder of this process.
+pub(super) fn seal() -> anyhow::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
     remount("/", flags).context("cannot make the root folder read-only")
 }
 
 /// Has `from` seen at `to` as well, if it is there: a link as a link, all else as it is.
-fn show(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub(super) fn show(from: &Path, to: &Path) -> anyhow::Result<()> {
     let Ok(metadata) = fs::symlink_metadata(from) else { return Ok(()) };
     let parent = to.parent().unwrap_or(to);
     let made = fs::create_dir_all(parent).and_then(|()| {
@@ -156,13 +161,13 @@ fn bind(from: &Path, to: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot show {} to the pod", from.display()))
 }
 
-fn folder(place: &Path, mode: u32) -> anyhow::Result<()> {
+pub(super) fn folder(place: &Path, mode: u32) -> anyhow::Result<()> {
     let made = fs::create_dir_all(place)
         .and_then(|()| fs::set_permissions(place, Permissions::from_mode(mode)));
     made.with_context(|| format!("cannot make {}", place.display()))
 }
 
-fn remount(place: impl AsRef<Path>, flags: MsFlags) -> nix::Result<()> {
+pub(super) fn remount(place: impl AsRef<Path>, flags: MsFlags) -> nix::Result<()> {
     let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
     mount(NOTHING, place.as_ref(), NOTHING, flags, NOTHING)
 }

@@ -22,6 +22,7 @@ use rustix::net::{
 };
 use rustix::process::{WaitOptions, wait};
 
+use super::mounts::Roots;
 use super::protocol::{MOST_FILES, Spec, Streams, TO_THE_GROUP, receive};
 use super::{START_FAILED, command_of, report, terminal};
 
@@ -35,7 +36,7 @@ struct Process {
 
 /// Serves the lab until it closes `control`. No process is started where the shim has not `entered` the
 /// pod.
-pub(super) fn serve(control: &UnixStream, entered: &anyhow::Result<()>) -> anyhow::Result<()> {
+pub(super) fn serve(control: &UnixStream, entered: &anyhow::Result<Roots>) -> anyhow::Result<()> {
     let ends = SigSet::from(Signal::SIGCHLD);
     ends.thread_block().context("cannot block SIGCHLD")?;
     let ends = SignalFd::with_flags(&ends, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
@@ -99,7 +100,7 @@ fn wait_for_more(
 }
 
 /// The open files of the lab's next message; none when it has closed its end.
-fn files(control: &UnixStream) -> io::Result<Option<Vec<OwnedFd>>> {
+pub(super) fn files(control: &UnixStream) -> io::Result<Option<Vec<OwnedFd>>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut octet = [0];
@@ -115,7 +116,7 @@ fn files(control: &UnixStream) -> io::Result<Option<Vec<OwnedFd>>> {
 }
 
 /// Starts a process as the lab says. Where that fails, the process's standard error says why.
-fn start(files: Vec<OwnedFd>, entered: &anyhow::Result<()>) -> Option<Process> {
+fn start(files: Vec<OwnedFd>, entered: &anyhow::Result<Roots>) -> Option<Process> {
     let mut files = files.into_iter();
     let mut lab = UnixStream::from(files.next()?);
     // One that is given up before it was wanted.
@@ -127,7 +128,7 @@ fn start(files: Vec<OwnedFd>, entered: &anyhow::Result<()>) -> Option<Process> {
     files.extend(terminal);
     let stderr = files.get(1).or(files.first()).and_then(|stderr| stderr.try_clone().ok());
     let started = match entered {
-        Ok(()) => spawn(&spec, program, files),
+        Ok(roots) => roots.within(&spec.container, || spawn(&spec, program, files)),
         Err(error) => Err(anyhow!("{error:#}")),
     };
     if let (Err(error), Some(stderr)) = (&started, stderr) {
@@ -158,16 +159,11 @@ fn spawn(spec: &Spec, program: Option<File>, streams: Vec<OwnedFd>) -> anyhow::R
     let name = spec.program.file_name().unwrap_or_default();
     let mut streams = streams.into_iter();
     let mut command = if spec.streams == Streams::Terminal {
-        let program = match program {
-            Some(program) => program,
-            None => File::open(&spec.program)
-                .with_context(|| format!("cannot open {}", spec.program.display()))?,
-        };
         let end = streams.next().context("cannot make a terminal")?;
         if let Some((user, _)) = spec.user {
             fchown(&end, Some(Uid::from_raw(user)), None).context("cannot give the terminal")?;
         }
-        let mut command = terminal::command(program, name);
+        let mut command = terminal::command(program, &spec.program, name);
         command.stdout(end.try_clone()?).stderr(end);
         command
     } else {

@@ -6,9 +6,10 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use nix::unistd::{dup2_stdin, setsid};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 
@@ -26,11 +27,14 @@ pub(super) fn open() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((own, other))
 }
 
-/// What starts `program`, named `name`; its arguments, its user and the terminal as standard output
-/// are to be added.
-pub(super) fn command(program: File, name: &OsStr) -> Command {
+/// What starts `program`, or else that which is at `path`, named `name`; its arguments, its user and the
+/// terminal as standard output are to be added.
+pub(super) fn command(program: Option<File>, path: &Path, name: &OsStr) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.args([OsStr::new(MODE), name]).stdin(program);
+    // A script is read again, by its interpreter, and so has to have a path.
+    let path = if program.is_some() { OsStr::new("") } else { path.as_os_str() };
+    command.args([OsStr::new(MODE), path, name]);
+    command.stdin(program.map_or_else(Stdio::null, Stdio::from));
     command
 }
 
@@ -45,11 +49,17 @@ pub(super) fn run(args: &[OsString]) -> anyhow::Error {
 }
 
 fn prepare(args: &[OsString]) -> anyhow::Result<(Command, File)> {
-    let (name, args) = args.split_first().context("no program is named")?;
+    let [path, name, args @ ..] = args else { bail!("no program is named") };
     let program = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     setsid().context("cannot start a session")?;
     take_terminal().context("cannot take the terminal")?;
-    let mut command = command_of(&program, name);
+    let mut command = if path.is_empty() {
+        command_of(&program, name)
+    } else {
+        let mut command = Command::new(path);
+        command.arg0(name);
+        command
+    };
     command.args(args);
     Ok((command, program))
 }

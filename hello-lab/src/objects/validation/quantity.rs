@@ -49,9 +49,16 @@ pub fn amount(quantity: &Value) -> Option<f64> {
     Some(sign * number * factor)
 }
 
-/// The first of an object's quantities that is none, by its path: those of the containers of `spec`.
+/// The first of an object's quantities that is none, by its path: those of the containers and the volumes of
+/// `spec`.
 #[must_use]
 pub fn first_wrong(path: &str, spec: &Value) -> Option<String> {
+    for (index, volume) in each(&spec["volumes"]).enumerate() {
+        let limit = &volume["emptyDir"]["sizeLimit"];
+        if !limit.is_null() && amount(limit).is_none() {
+            return Some(format!("{path}.volumes[{index}].emptyDir.sizeLimit"));
+        }
+    }
     for list in ["initContainers", "containers"] {
         for (index, container) in each(&spec[list]).enumerate() {
             for part in ["limits", "requests"] {
