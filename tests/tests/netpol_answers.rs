@@ -123,6 +123,15 @@ fn what_a_policy_of_a_kind_that_is_not_modelled_may_change_is_unknown() {
         let list = netpol(&["list", "-"], &text).ok();
         let pair = "default/a[Pod] =? default/b[Pod] : All Connections\n";
         assert!(list.contains(pair) && !list.contains("=>"), "{list}");
+        // A kind of the whole cluster is in no namespace, whatever is written; "" is none.
+        let elsewhere = if kind == "NetworkPolicy" || kind == "CiliumNetworkPolicy" {
+            "''"
+        } else {
+            "elsewhere"
+        };
+        let written = text.replace("{name: x}", &format!("{{name: x, namespace: {elsewhere}}}"));
+        let told = netpol(&["why", "a", "b:80", "-"], &written);
+        assert_eq!(told.status.code(), Some(3), "{kind} {elsewhere}: {}", told.stdout);
         let check = netpol(&["check", "-", "--fail-on", "warning"], &text);
         assert_eq!(check.status.code(), Some(1), "{}", check.stderr);
         assert!(check.stderr.contains(kind), "{}", check.stderr);
@@ -164,6 +173,9 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
         &["why", "hello-client-allowed", "hello-server:8080", "manifests/hello-app"],
         &["check", "manifests/hello-app"],
         &["completions", "bash"],
+        &["--help"],
+        &["--version"],
+        &["why", "--help"],
     ] {
         let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = Command::new(program("netpol"))

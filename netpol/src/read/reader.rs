@@ -162,9 +162,19 @@ impl Reader {
         }
         let mut document;
         let mut source = Source { ..*source };
-        if self.lacks_namespace(kind, value) {
+        let has_null =
+            ["apiVersion", "kind"].iter().any(|field| value.get(field).is_some_and(Value::is_null));
+        if has_null || self.lacks_namespace(kind, value) {
             document = source.document.clone();
-            document.value["metadata"]["namespace"] = self.namespace.clone().into();
+            if self.lacks_namespace(kind, value) {
+                document.value["metadata"]["namespace"] = self.namespace.clone().into();
+            }
+            // What is null is not there.
+            if let Some(fields) = document.value.as_object_mut() {
+                fields.retain(|name, value| {
+                    !value.is_null() || !["apiVersion", "kind"].contains(&name.as_str())
+                });
+            }
             source.document = &document;
         }
         let source = &source;
@@ -188,9 +198,12 @@ impl Reader {
 
     /// Whether the object is in the namespace of its input. (`default` needs no saying.)
     fn lacks_namespace(&self, kind: &str, value: &Value) -> bool {
-        let metadata = value["metadata"].as_object();
-        kind != "Namespace"
-            && self.namespace != "default"
-            && metadata.is_some_and(|metadata| !metadata.contains_key("namespace"))
+        let Some(metadata) = value["metadata"].as_object().filter(|_| kind != "Namespace") else {
+            return false;
+        };
+        match metadata.get("namespace") {
+            None | Some(Value::Null) => self.namespace != "default",
+            Some(namespace) => namespace == "",
+        }
     }
 }

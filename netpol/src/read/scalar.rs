@@ -73,8 +73,11 @@ impl Scalar {
             | ("float", found @ Self::Float(_))
             | ("bool", found @ Self::Bool(_))
             | ("null", found @ Self::Null) => Ok(found),
+            // What is larger than an i64 is no float to go-yaml 2 (`resolve` knows no uint64 there).
             #[expect(clippy::cast_precision_loss, reason = "so it is there")]
-            ("float", Self::Int(number)) => Ok(Self::Float(number as f64)),
+            ("float", Self::Int(number)) if i64::try_from(number).is_ok() => {
+                Ok(Self::Float(number as f64))
+            }
             ("int" | "float" | "bool" | "null", found) => {
                 let (word, wanted) = (word.to_owned(), kind.to_owned());
                 Err(ScalarError::OtherTag { word, found: found.tag(), wanted })
@@ -237,6 +240,17 @@ mod tests {
         ] {
             assert_eq!(Scalar::plain(word).into_value().unwrap(), value, "{word}");
         }
+    }
+
+    #[test]
+    fn a_whole_number_is_a_float_by_its_tag_up_to_the_largest_i64() {
+        let float = |word| Scalar::tagged(word, "float");
+        assert_eq!(float("80"), Ok(Scalar::Float(80.0)));
+        assert!(float("9223372036854775807").is_ok() && float("-9223372036854775808").is_ok());
+        assert_eq!(
+            float("9223372036854775808").unwrap_err().to_string(),
+            "cannot decode !!int \"9223372036854775808\" as a !!float"
+        );
     }
 
     #[test]

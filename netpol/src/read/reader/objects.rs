@@ -71,10 +71,12 @@ impl Reader {
     /// Adds a policy of a kind that is not modelled.
     pub(super) fn foreign(&mut self, source: &Source<'_>, kind: String, cluster_wide: bool) {
         let metadata = &source.document.value["metadata"];
-        let namespace = match metadata["namespace"].as_str() {
+        let namespace = match metadata["namespace"].as_str().filter(|name| !name.is_empty()) {
+            // An API server clears it (`EnsureObjectNamespaceMatchesRequestNamespace`).
+            _ if cluster_wide => None,
             Some(namespace) => Some(namespace.to_owned()),
             // A kind of which nothing is known may be of the whole cluster.
-            None if cluster_wide || !kinds::is_namespaced(&kind) => None,
+            None if !kinds::is_namespaced(&kind) => None,
             None => Some(self.namespace.clone()),
         };
         let name = metadata["name"].as_str().unwrap_or_default().to_owned();
@@ -220,7 +222,7 @@ impl Reader {
         template: &Value,
         spec: &core::v1::PodSpec,
     ) {
-        if metadata.namespace.is_none() {
+        if metadata.namespace.as_ref().is_none_or(String::is_empty) {
             metadata.namespace = Some(self.namespace.clone());
         }
         let identity = identity(kind_and_group, &metadata);
