@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::endpoints::EndpointList;
 pub use crate::pod::{NamedPort, Pod, Workload};
 use crate::policy::Policy;
 use crate::selector::Labels;
@@ -21,6 +22,7 @@ pub struct Cluster {
     policies_of: BTreeMap<String, Vec<usize>>,
     foreign: Vec<ForeignPolicy>,
     services: Vec<Service>,
+    endpoints: Vec<EndpointList>,
 }
 
 /// A policy of another kind than NetworkPolicy: what it does to the connections of the pods that it may
@@ -110,6 +112,19 @@ impl Cluster {
     /// Adds a Service.
     pub fn add_service(&mut self, service: Service) {
         self.services.push(service);
+    }
+
+    /// Adds endpoints that somebody has written down.
+    pub fn add_endpoints(&mut self, list: EndpointList) {
+        self.endpoints.push(list);
+    }
+
+    /// The endpoints of a Service that are written down: none of these lists, or some, which may be empty.
+    pub fn endpoints_of<'c>(
+        &'c self,
+        service: &'c Service,
+    ) -> impl Iterator<Item = &'c EndpointList> {
+        self.endpoints.iter().filter(|list| list.is_of(service))
     }
 
     /// Every Service.

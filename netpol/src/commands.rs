@@ -118,6 +118,22 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
+/// Prints what clap says instead of a command's answer: a help that was asked for, or what is wrong.
+pub(crate) fn help(said: &clap::Error) -> ExitCode {
+    let printed = written(said.print());
+    if said.use_stderr() {
+        // That it cannot be printed there can be said nowhere.
+        return ExitCode::from(2);
+    }
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say_error(&format_args!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Writes a line.
 fn say(line: impl Display) -> anyhow::Result<()> {
     written(writeln!(io::stdout(), "{line}"))

@@ -10,21 +10,20 @@ mod classes;
 mod external;
 mod filters;
 mod interned;
+mod reached;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use self::classes::{Classes, To};
 pub(crate) use self::external::{Numbers, difference};
-use self::external::{Outside, Range, doubtful};
-use self::filters::{Pass, Reading, World};
-use self::interned::{Id, Interned};
+pub use self::reached::reached;
+pub(crate) use self::walk::{Walk, walked};
 use crate::cluster::{Cluster, Pod, Workload};
 use crate::connections::Connections;
-use crate::policy::Direction;
 
 /// One end of a permitted pair as it is listed: pods of one workload are one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +56,12 @@ impl fmt::Display for ListedEnd {
 }
 
 impl ListedEnd {
+    /// Whether it is none of the cluster's own.
+    #[must_use]
+    pub fn is_outside(&self) -> bool {
+        matches!(self, Self::External(..))
+    }
+
     /// The workload that `pod` is of.
     #[must_use]
     pub fn of(pod: &Pod) -> Self {
@@ -141,88 +146,21 @@ pub struct Pair<'p> {
 /// Pods of one workload are one end. Blocks of addresses are of what is outside the cluster: no
 /// pod is listed for one (rule 18), nor a workload for itself.
 pub fn each_pair(cluster: &Cluster, mut tell: impl FnMut(Pair<'_>)) {
-    let mut taken = cluster.clone();
-    let has_hosts = cluster.pods().iter().any(|pod| pod.host_network);
-    taken.pods_mut().iter_mut().for_each(|pod| pod.host_network = false);
-    let world = World::new(&taken);
-    // Rule 19: policies take pods on their node's network as any other, or ignore them.
-    let ignoring = has_hosts.then(|| World::new(cluster));
-    let worlds = || [&world].into_iter().chain(&ignoring);
-    let mut interned = Interned::default();
-    let mut passes = |reading| -> Vec<Pass<'_>> {
-        worlds().map(|world| Pass::new(world, &mut interned, reading)).collect()
-    };
-    let least = passes(Reading::Least);
-    let most = if cluster.foreign().is_empty() { None } else { Some(passes(Reading::Most)) };
-    let most = most.as_ref().unwrap_or(&least);
-    let has_doubts = has_hosts || !cluster.foreign().is_empty();
-
-    let into = from_outside(&world, &mut interned, &least, most);
-    let mut from_outside = into.iter().peekable();
-    let mut classes = Classes::new(&world, &least, most, has_doubts);
-    for source in 0..world.ends.len() {
-        while let Some(outside) = from_outside.next_if(|((name, _), _)| *name < world.names[source])
-        {
-            tell_outside(&world, &interned, outside, &mut tell);
-        }
-        let class = classes.of(&mut interned, source);
-        for (certainty, passing) in
-            [(Certainty::Certain, &class.certain), (Certainty::Unknown, &class.unknown)]
-        {
-            for (destination, id) in passing {
-                let destination = match destination {
-                    // A pod always reaches itself (rule 20).
-                    To::End(end) if *end == source => continue,
-                    To::End(end) => world.named(*end),
-                    To::Range(range) => range.named(),
-                };
-                tell(interned.pair(world.named(source), destination, *id, certainty));
+    walked(cluster, |walk| {
+        let into = walk.outside_in();
+        let mut from_outside = into.iter().peekable();
+        for source in 0..walk.ends() {
+            let name = walk.end(source).name;
+            while let Some(outside) =
+                from_outside.next_if(|((before, _), _)| before.as_str() < name)
+            {
+                walk.pairs_into(outside).for_each(&mut tell);
             }
+            let class = walk.class(source);
+            walk.pairs(source, &class).for_each(&mut tell);
         }
-    }
-    for outside in from_outside {
-        tell_outside(&world, &interned, outside, &mut tell);
-    }
-}
-
-/// What may pass from outside, by what the range of addresses is called.
-type FromOutside = BTreeMap<(String, Certainty), IntoEnds>;
-
-/// A range of addresses, and what may pass from it to the ends at these places.
-type IntoEnds = (ListedEnd, Vec<(usize, Id)>);
-
-fn from_outside(
-    world: &World<'_>,
-    interned: &mut Interned,
-    least: &[Pass<'_>],
-    most: &[Pass<'_>],
-) -> FromOutside {
-    let mut into = FromOutside::new();
-    let mut add = |index: usize, found: &[Range], certainty| {
-        for Range { name, end, connections } in found {
-            let entry = into.entry((name.clone(), certainty));
-            let (_, to) = entry.or_insert_with(|| (end.clone(), Vec::new()));
-            to.push((index, interned.id(connections.clone())));
+        for outside in from_outside {
+            walk.pairs_into(outside).for_each(&mut tell);
         }
-    };
-    let mut certain = Outside::new(least, Direction::Ingress);
-    let mut possible = Outside::new(most, Direction::Ingress);
-    for index in 0..world.ends.len() {
-        let certain = certain.all(world.pods_of(index));
-        add(index, &certain, Certainty::Certain);
-        let possible = possible.any(world.pods_of(index));
-        add(index, &doubtful(&certain, &possible), Certainty::Unknown);
-    }
-    into
-}
-
-fn tell_outside(
-    world: &World<'_>,
-    interned: &Interned,
-    ((name, certainty), (end, to)): (&(String, Certainty), &IntoEnds),
-    tell: &mut impl FnMut(Pair<'_>),
-) {
-    for (index, id) in to {
-        tell(interned.pair(NamedEnd { end, name }, world.named(*index), *id, *certainty));
-    }
+    });
 }

@@ -1,10 +1,13 @@
 //! What another version of the manifests would change: connections gained and lost.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::Pod;
+use crate::cluster::{Cluster, Pod};
 use crate::connections::Connections;
-use crate::connectivity::{Answers, Connectivity, ListedEnd, Numbers, difference};
+use crate::connectivity::{
+    Answers, Connectivity, ListedEnd, Numbers, Pair, Walk, difference, walked,
+};
 use crate::ranges::{address, number};
 use crate::read::Manifests;
 
@@ -20,15 +23,16 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Between `old` and `new`.
+    /// Between what may pass in `old` and in `new`.
     #[must_use]
-    pub fn between(old: &Answers, new: &Answers) -> Self {
-        let possible = |answers: &Answers| joined(&answers.certain, &answers.unknown);
-        Self {
-            gained: gained(&old.certain, &new.certain),
-            lost: gained(&possible(new), &possible(old)),
-            unknown: gained(&old.unknown, &new.unknown),
-        }
+    pub fn between(old: &Cluster, new: &Cluster) -> Self {
+        let mut all = Self::default();
+        each_source(old, new, |part| {
+            all.gained.extend(part.gained);
+            all.lost.extend(part.lost);
+            all.unknown.extend(part.unknown);
+        });
+        all
     }
 
     /// Whether nothing changes.
@@ -36,15 +40,109 @@ impl Difference {
     pub fn is_empty(&self) -> bool {
         [&self.gained, &self.lost, &self.unknown].iter().all(|pairs| pairs.is_empty())
     }
+
+    fn of(old: &Answers, new: &Answers) -> Self {
+        let [possible_before, possible_now] =
+            [old, new].map(|answers| joined(&answers.certain, &answers.unknown));
+        Self {
+            gained: gained(&old.certain, &new.certain),
+            lost: gained(&possible_now, &possible_before),
+            unknown: gained(&old.unknown, &new.unknown),
+        }
+    }
+
+    /// One for each source, by what it is called.
+    fn by_source(self) -> BTreeMap<String, Self> {
+        let mut parts: BTreeMap<String, Self> = BTreeMap::new();
+        let Self { gained, lost, unknown } = self;
+        let fields: [fn(&mut Self) -> &mut Connectivity; 3] =
+            [|part| &mut part.gained, |part| &mut part.lost, |part| &mut part.unknown];
+        for (pairs, field) in [gained, lost, unknown].into_iter().zip(fields) {
+            for (pair, connections) in pairs {
+                let part = parts.entry(pair.0.to_string()).or_default();
+                field(part).insert(pair, connections);
+            }
+        }
+        parts
+    }
+}
+
+/// Calls `tell` with what changes from `old` to `new`, source by source in the order of what these are
+/// called, and not for those of which nothing does. Only what changes of one source is held at once, and of
+/// addresses outside all that does: clusters have millions of pairs.
+pub fn each_source(old: &Cluster, new: &Cluster, mut tell: impl FnMut(Difference)) {
+    walked(old, |old| {
+        walked(new, |new| {
+            let outside = Difference::of(&from_outside(old), &from_outside(new)).by_source();
+            let mut outside = outside.into_iter().peekable();
+            let (mut before, mut after) = (0, 0);
+            loop {
+                let name = |walk: &Walk<'_, '_>, end: usize| {
+                    (end < walk.ends()).then(|| walk.end(end).name.to_owned())
+                };
+                let next = [name(old, before), name(new, after)];
+                let Some(source) = next.iter().flatten().min() else { break };
+                while let Some((_, part)) = outside.next_if(|(name, _)| name < source) {
+                    tell(part);
+                }
+                let is_in = next.each_ref().map(|name| name.as_ref() == Some(source));
+                let part = of_source(
+                    is_in[0].then_some((&mut *old, before)),
+                    is_in[1].then_some((&mut *new, after)),
+                );
+                if !part.is_empty() {
+                    tell(part);
+                }
+                before += usize::from(is_in[0]);
+                after += usize::from(is_in[1]);
+            }
+            outside.for_each(|(_, part)| tell(part));
+        });
+    });
+}
+
+/// What changes of one source, which is the end of its number in one of two clusters or in both.
+fn of_source(
+    old: Option<(&mut Walk<'_, '_>, usize)>,
+    new: Option<(&mut Walk<'_, '_>, usize)>,
+) -> Difference {
+    let old = old.map(|(walk, source)| (walk.class(source), &*walk, source));
+    let new = new.map(|(walk, source)| (walk.class(source), &*walk, source));
+    let old = || old.iter().flat_map(|(class, walk, source)| walk.pairs(*source, class));
+    let new = || new.iter().flat_map(|(class, walk, source)| walk.pairs(*source, class));
+    let is_same = |(one, other): (Pair<'_>, Pair<'_>)| {
+        one.certainty == other.certainty
+            && one.destination.name == other.destination.name
+            && one.connections == other.connections
+    };
+    // Of most sources nothing changes, and this tells without a copy of their pairs.
+    if old().count() == new().count() && old().zip(new()).all(is_same) {
+        return Difference::default();
+    }
+    Difference::of(&collected(old()), &collected(new()))
+}
+
+fn from_outside(walk: &mut Walk<'_, '_>) -> Answers {
+    let into = walk.outside_in();
+    collected(into.iter().flat_map(|range| walk.pairs_into(range)))
+}
+
+fn collected<'p>(pairs: impl Iterator<Item = Pair<'p>>) -> Answers {
+    let mut answers = Answers::default();
+    pairs.for_each(|pair| answers.add(pair));
+    answers
 }
 
 /// What is in one of the two; of ranges of addresses outside each is kept as it is.
-fn joined(one: &Connectivity, other: &Connectivity) -> Connectivity {
+fn joined<'c>(one: &'c Connectivity, other: &Connectivity) -> Cow<'c, Connectivity> {
+    if other.is_empty() {
+        return Cow::Borrowed(one);
+    }
     let mut joined = one.clone();
     for (pair, connections) in other {
         joined.entry(pair.clone()).or_insert_with(Connections::none).extend(connections);
     }
-    joined
+    Cow::Owned(joined)
 }
 
 /// Leaves out what cannot be compared when one of the two is a cluster's and the other is written: in the
@@ -76,23 +174,25 @@ pub fn align(old: &mut Manifests, new: &mut Manifests) -> Vec<String> {
 /// The connections that `new` permits and `old` does not: for what is lost, the other way round.
 #[must_use]
 pub fn gained(old: &Connectivity, new: &Connectivity) -> Connectivity {
-    let (old, new) = (Cut::of(old), Cut::of(new));
     let mut gained = Connectivity::new();
-    for (pair, connections) in &new.inside {
-        let before = old.inside.get(pair);
+    for (pair, connections) in
+        new.iter().filter(|((from, to), _)| !from.is_outside() && !to.is_outside())
+    {
+        let before = old.get(pair);
         let more = before.map_or_else(|| connections.clone(), |old| connections.difference(old));
         if !more.is_none() {
             gained.insert(pair.clone(), more);
         }
     }
-    for (place, ranges) in &new.outside {
-        let before = old.outside.get(place).map_or(&[][..], Vec::as_slice);
+    let (old, new) = (outside(old), outside(new));
+    for (place, ranges) in &new {
+        let before = old.get(place).map_or(&[][..], Vec::as_slice);
         for (first, last, more) in difference(before, ranges) {
             let [first, last] = [first, last].map(|number| address(number, place.is_v6));
             let outside = ListedEnd::External(first, last);
             let pair = match place.way {
-                Way::In => (outside, place.workload.clone()),
-                Way::Out => (place.workload.clone(), outside),
+                Way::In => (outside, (*place.workload).clone()),
+                Way::Out => ((*place.workload).clone(), outside),
             };
             gained.insert(pair, more);
         }
@@ -100,17 +200,10 @@ pub fn gained(old: &Connectivity, new: &Connectivity) -> Connectivity {
     gained
 }
 
-/// Pairs within the cluster, and those with what is outside by the workload that they are of.
-#[derive(Default)]
-struct Cut {
-    inside: Connectivity,
-    outside: BTreeMap<Place, Vec<Numbers>>,
-}
-
 /// A workload, a direction and a family of addresses.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    workload: ListedEnd,
+struct Place<'p> {
+    workload: &'p ListedEnd,
     way: Way,
     is_v6: bool,
 }
@@ -121,26 +214,20 @@ enum Way {
     Out,
 }
 
-impl Cut {
-    fn of(pairs: &Connectivity) -> Self {
-        let mut cut = Self::default();
-        for ((source, destination), connections) in pairs {
-            let (workload, way, range) = match (source, destination) {
-                (ListedEnd::External(first, last), workload) => (workload, Way::In, (first, last)),
-                (workload, ListedEnd::External(first, last)) => (workload, Way::Out, (first, last)),
-                _ => {
-                    let pair = (source.clone(), destination.clone());
-                    cut.inside.insert(pair, connections.clone());
-                    continue;
-                }
-            };
-            let (first, last) = range;
-            let place = Place { workload: workload.clone(), way, is_v6: first.is_ipv6() };
-            let range = (number(*first), number(*last), connections.clone());
-            cut.outside.entry(place).or_default().push(range);
-        }
-        cut
+/// The ranges of addresses of those pairs that one end of is outside, by the other end.
+fn outside(pairs: &Connectivity) -> BTreeMap<Place<'_>, Vec<Numbers>> {
+    let mut outside: BTreeMap<Place<'_>, Vec<Numbers>> = BTreeMap::new();
+    for ((source, destination), connections) in pairs {
+        let (workload, way, (first, last)) = match (source, destination) {
+            (ListedEnd::External(first, last), workload) => (workload, Way::In, (first, last)),
+            (workload, ListedEnd::External(first, last)) => (workload, Way::Out, (first, last)),
+            _ => continue,
+        };
+        let place = Place { workload, way, is_v6: first.is_ipv6() };
+        let range = (number(*first), number(*last), connections.clone());
+        outside.entry(place).or_default().push(range);
     }
+    outside
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@
 //! - [`selector`], [`port`], [`policy`]: a valid policy with the API's defaults applied.
 //! - [`pod`]: pods; [`owners`]: whose they are; [`family`]: of which family of addresses a connection is.
 //! - [`cluster`]: namespaces, pods, policies and Services together.
-//! - [`service`]: which pods a Service stands for, and at which of their ports.
+//! - [`service`]: which pods a Service stands for, and at which of their ports; [`endpoints`]: those that
+//!   somebody has written down.
 //! - [`isolation`]: the one place that says what policies mean for a pod.
 //! - [`answer`]: yes, no, or not known.
 //! - [`evaluate`]: may this connection be made, and which rule decided?
@@ -40,6 +41,7 @@ pub mod connections;
 pub mod connectivity;
 pub mod describe;
 pub mod difference;
+pub mod endpoints;
 pub mod ends;
 pub mod enforce;
 pub mod evaluate;

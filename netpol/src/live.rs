@@ -15,10 +15,12 @@ use crate::read::{Manifests, kind_is_policy};
 
 /// What is asked for, beside policies of kinds that are not modelled: as kubectl names it. What makes pods
 /// is there for those that have none just now.
-const RESOURCES: [&str; 9] = [
+const RESOURCES: [&str; 11] = [
     NAMESPACES,
     PODS,
     "services",
+    SLICES,
+    ENDPOINTS,
     POLICIES,
     "deployments.apps",
     "statefulsets.apps",
@@ -29,6 +31,9 @@ const RESOURCES: [&str; 9] = [
 
 const NAMESPACES: &str = "namespaces";
 const PODS: &str = "pods";
+const SLICES: &str = "endpointslices.discovery.k8s.io";
+/// What slices are made of too, and so asked for only where there are none.
+const ENDPOINTS: &str = "endpoints";
 const POLICIES: &str = "networkpolicies.networking.k8s.io";
 const POLICY: &str = "NetworkPolicy.networking.k8s.io";
 
@@ -104,7 +109,9 @@ pub fn ask(kubectl: &Kubectl<'_>, namespace: &str) -> Result<Live, LiveError> {
     let Served { resources, foreign, said } = served(kubectl)?;
     let mut live = Live { has_all_namespaces: true, ..Live::default() };
     live.unseen.extend(said);
-    let names = RESOURCES.into_iter().filter(|name| resources.contains(*name));
+    let names = RESOURCES.into_iter().filter(|name| {
+        resources.contains(*name) && (*name != ENDPOINTS || !resources.contains(SLICES))
+    });
     let names: Vec<&str> = names.chain(foreign.iter().map(|kind| kind.resource.as_str())).collect();
     if let Some(missing) = [NAMESPACES, PODS, POLICIES].iter().find(|name| !names.contains(*name)) {
         return Err(LiveError::NotServed(missing));

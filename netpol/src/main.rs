@@ -7,5 +7,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    commands::Cli::parse().run()
+    match commands::Cli::try_parse() {
+        Ok(cli) => cli.run(),
+        Err(said) => commands::help(&said),
+    }
 }

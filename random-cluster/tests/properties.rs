@@ -6,8 +6,8 @@ use netpol::answer::Answer;
 use netpol::cluster::{Cluster, Pod};
 use netpol::compile::{Behaviour, compile};
 use netpol::connections::Connections;
-use netpol::connectivity::{ListedEnd, connectivity};
-use netpol::difference::gained;
+use netpol::connectivity::{ListedEnd, answers, connectivity, each_pair, reached};
+use netpol::difference::{Difference, each_source, gained};
 use netpol::evaluate::{Connection, evaluate};
 use netpol::explain::{Explanation, Reason, explain};
 use netpol::isolation::End;
@@ -184,6 +184,44 @@ proptest! {
             prop_assert_eq!(after, of(&new));
             prop_assert!(of(&gained).intersection(&of(&old)).is_none());
         }
+    }
+
+    #[test]
+    fn what_changes_source_by_source_is_what_changes_of_all((old, new) in (clusters(), clusters())) {
+        let (old, new) = (old.read(&addresses()), new.read(&addresses()));
+        let (before, after) = (answers(&old), answers(&new));
+        let mut sources = Vec::new();
+        let mut all = Difference::default();
+        each_source(&old, &new, |part| {
+            let pairs = part.gained.keys().chain(part.lost.keys()).chain(part.unknown.keys());
+            let mut names: Vec<String> = pairs.map(|(source, _)| source.to_string()).collect();
+            names.dedup();
+            assert_eq!(names.len(), 1, "{names:?}");
+            sources.extend(names);
+            all.gained.extend(part.gained);
+            all.lost.extend(part.lost);
+            all.unknown.extend(part.unknown);
+        });
+        prop_assert!(sources.is_sorted_by(|one, other| one < other), "{:?}", sources);
+        prop_assert_eq!(&all.gained, &gained(&before.certain, &after.certain));
+        prop_assert_eq!(&all.unknown, &gained(&before.unknown, &after.unknown));
+        if before.unknown.is_empty() && after.unknown.is_empty() {
+            prop_assert_eq!(&all.lost, &gained(&after.certain, &before.certain));
+        }
+        prop_assert!(Difference::between(&new, &new).is_empty());
+    }
+
+    #[test]
+    fn what_anybody_reaches_of_a_workload_is_what_all_pairs_to_it_say(small in clusters()) {
+        let cluster = small.read(&addresses());
+        let mut expected: std::collections::BTreeMap<_, Connections> =
+            cluster.pods().iter().map(|pod| (ListedEnd::of(pod), Connections::none())).collect();
+        each_pair(&cluster, |pair| {
+            if let Some(known) = expected.get_mut(pair.destination.end) {
+                known.extend(pair.connections);
+            }
+        });
+        prop_assert_eq!(reached(&cluster), expected);
     }
 
     #[test]

@@ -123,6 +123,15 @@ fn what_a_policy_of_a_kind_that_is_not_modelled_may_change_is_unknown() {
         let list = netpol(&["list", "-"], &text).ok();
         let pair = "default/a[Pod] =? default/b[Pod] : All Connections\n";
         assert!(list.contains(pair) && !list.contains("=>"), "{list}");
+        // A kind of the whole cluster is in no namespace, whatever is written; "" is none.
+        let elsewhere = if kind == "NetworkPolicy" || kind == "CiliumNetworkPolicy" {
+            "''"
+        } else {
+            "elsewhere"
+        };
+        let written = text.replace("{name: x}", &format!("{{name: x, namespace: {elsewhere}}}"));
+        let told = netpol(&["why", "a", "b:80", "-"], &written);
+        assert_eq!(told.status.code(), Some(3), "{kind} {elsewhere}: {}", told.stdout);
         let check = netpol(&["check", "-", "--fail-on", "warning"], &text);
         assert_eq!(check.status.code(), Some(1), "{}", check.stderr);
         assert!(check.stderr.contains(kind), "{}", check.stderr);
@@ -164,6 +173,9 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
         &["why", "hello-client-allowed", "hello-server:8080", "manifests/hello-app"],
         &["check", "manifests/hello-app"],
         &["completions", "bash"],
+        &["--help"],
+        &["--version"],
+        &["why", "--help"],
     ] {
         let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = Command::new(program("netpol"))
@@ -380,4 +392,46 @@ fn policies_see_the_port_of_the_pod_behind_a_service() {
     let by_hand = text(80).replace("selector: {app: db}, ", "");
     let said = netpol(&["why", "backend", "svc/db:80", "-"], &by_hand);
     assert_eq!(said.status.code(), Some(3), "{}", said.stdout);
+}
+
+#[test]
+fn a_service_without_selector_leads_where_endpoint_slices_of_the_inputs_say() {
+    let text = |list: &str| {
+        format!(
+            "{PODS}apiVersion: v1\nkind: Service\nmetadata: {{name: db}}\nspec: {{ports: [{{port: 80}}]}}\n---\n{}{list}",
+            policy(
+                "{podSelector: {matchLabels: {app: a}}, policyTypes: [Egress], egress: [{to: [{podSelector: {}}, {ipBlock: {cidr: 10.0.0.0/8}}]}]}"
+            )
+        )
+    };
+    let slice = |family: &str, endpoints: &str| {
+        format!(
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+             metadata: {{name: db-1, labels: {{kubernetes.io/service-name: db}}}}\naddressType: {family}\n\
+             ports: [{{port: 5432}}]\nendpoints: [{endpoints}]\n"
+        )
+    };
+    let of_pod = "{addresses: [10.0.0.2], targetRef: {kind: Pod, name: b}}";
+    let said = netpol(
+        &["why", "a", "svc/db:80", "-", "--expect", "allowed"],
+        &text(&slice("IPv4", &format!("{of_pod}, {{addresses: [10.9.9.9]}}"))),
+    )
+    .ok();
+    let first =
+        "Service default/db:80/TCP stands for 10.9.9.9:5432, default/b[Pod]:5432 (2 endpoints)\n";
+    assert!(said.starts_with(first), "{said}");
+    let far = slice("IPv6", "{addresses: ['2001:db8::9']}");
+    let said = netpol(&["why", "a", "db:80", "-", "--expect", "denied"], &text(&far)).ok();
+    assert!(said.contains("default/a[Pod] => [2001:db8::9]:5432/TCP is denied"), "{said}");
+    let endpoints = "apiVersion: v1\nkind: Endpoints\nmetadata: {name: db}\n\
+        subsets: [{addresses: [{ip: 192.0.2.1}], ports: [{port: 5432}]}]\n";
+    let said = netpol(&["why", "a", "db:80", "-", "--expect", "denied"], &text(endpoints)).ok();
+    assert!(said.contains("default/a[Pod] => 192.0.2.1:5432/TCP is denied"), "{said}");
+    let nobody =
+        netpol(&["why", "a", "db:80", "-", "--expect", "denied"], &text(&slice("IPv4", ""))).ok();
+    assert_eq!(nobody, "Service default/db:80/TCP has no endpoint: nobody answers\n");
+    let twice = slice("IPv4", of_pod) + "---\n" + &slice("IPv4", of_pod);
+    let said = netpol(&["why", "a", "db:80", "-"], &text(&twice));
+    assert_eq!(said.status.code(), Some(2));
+    assert!(said.stderr.contains("EndpointSlice default/db-1 is written twice"), "{}", said.stderr);
 }

@@ -1,6 +1,7 @@
 //! The forms that a difference can take.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
@@ -26,6 +27,28 @@ pub(super) enum Format {
     Dot,
     /// An image
     Svg,
+}
+
+/// A form that takes all of the difference at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    Json,
+    Md,
+    Dot,
+    Svg,
+}
+
+impl Format {
+    /// None for lines, which are written as they are found.
+    pub(super) fn form(self) -> Option<Form> {
+        match self {
+            Self::Text => None,
+            Self::Json => Some(Form::Json),
+            Self::Md => Some(Form::Md),
+            Self::Dot => Some(Form::Dot),
+            Self::Svg => Some(Form::Svg),
+        }
+    }
 }
 
 /// What becomes of a pair.
@@ -90,6 +113,35 @@ struct Change<'d> {
     gained: Option<&'d Connections>,
 }
 
+/// How many pairs are gained, lost, and not known any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub gained: usize,
+    pub lost: usize,
+    pub unknown: usize,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, difference: &Difference) {
+        self.gained += difference.gained.len();
+        self.lost += difference.lost.len();
+        self.unknown += difference.unknown.len();
+    }
+}
+
+/// In one line.
+impl fmt::Display for Counts {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self { gained: 0, lost: 0, unknown: 0 } => out.write_str("no difference"),
+            Self { gained, lost, unknown: 0 } => write!(out, "{gained} gained, {lost} lost"),
+            Self { gained, lost, unknown } => {
+                write!(out, "{gained} gained, {lost} lost, {unknown} not known")
+            }
+        }
+    }
+}
+
 /// All that changes.
 pub(super) struct Changes<'d> {
     pairs: Vec<Change<'d>>,
@@ -97,7 +149,7 @@ pub(super) struct Changes<'d> {
     workloads: &'d [(char, String)],
     /// Namespaces that are not compared.
     left_out: &'d [String],
-    counts: [usize; 3],
+    counts: Counts,
 }
 
 impl<'d> Changes<'d> {
@@ -106,23 +158,13 @@ impl<'d> Changes<'d> {
         workloads: &'d [(char, String)],
         left_out: &'d [String],
     ) -> Self {
-        let Difference { gained, lost, unknown } = difference;
-        let mut changes = Vec::new();
-        for (pair, connections) in gained {
-            let before = lost.get(pair);
-            let kind = if before.is_some() { Kind::Changed } else { Kind::Gained };
-            changes.push(change(kind, pair, before, Some(connections)));
-        }
-        for (pair, connections) in lost.iter().filter(|(pair, _)| !gained.contains_key(*pair)) {
-            changes.push(change(Kind::Lost, pair, Some(connections), None));
-        }
-        for (pair, connections) in unknown {
-            changes.push(change(Kind::Unknown, pair, None, Some(connections)));
-        }
-        // By what is printed of the pair, so that what changes for one stands together.
-        changes.sort_by_cached_key(Change::line);
-        let counts = [gained.len(), lost.len(), unknown.len()];
-        Self { pairs: changes, workloads, left_out, counts }
+        let mut counts = Counts::default();
+        counts.add(difference);
+        Self { pairs: pairs(difference), workloads, left_out, counts }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// The workloads that only one of the two has, with this sign.
@@ -130,15 +172,32 @@ impl<'d> Changes<'d> {
         let of_sign = move |(one, _): &&(char, String)| *one == sign;
         self.workloads.iter().filter(of_sign).map(|(_, name)| name)
     }
+}
 
-    /// One line of how much changes.
-    pub(super) fn summary(&self) -> String {
-        match self.counts {
-            [0, 0, 0] => "no difference".to_owned(),
-            [gained, lost, 0] => format!("{gained} gained, {lost} lost"),
-            [gained, lost, unknown] => format!("{gained} gained, {lost} lost, {unknown} not known"),
-        }
+/// The pairs that change, by what is printed of each, so that what changes for one stands together.
+fn pairs(Difference { gained, lost, unknown }: &Difference) -> Vec<Change<'_>> {
+    let mut changes = Vec::new();
+    for (pair, connections) in gained {
+        let before = lost.get(pair);
+        let kind = if before.is_some() { Kind::Changed } else { Kind::Gained };
+        changes.push(change(kind, pair, before, Some(connections)));
     }
+    for (pair, connections) in lost.iter().filter(|(pair, _)| !gained.contains_key(*pair)) {
+        changes.push(change(Kind::Lost, pair, Some(connections), None));
+    }
+    for (pair, connections) in unknown {
+        changes.push(change(Kind::Unknown, pair, None, Some(connections)));
+    }
+    changes.sort_by_cached_key(Change::line);
+    changes
+}
+
+/// Writes a line for each pair of `difference`, with its sign.
+pub(super) fn lines(difference: &Difference, out: &mut impl Write) -> io::Result<()> {
+    pairs(difference).iter().try_for_each(|change| {
+        let line = format!("{} {}", change.kind.sign(), change.line());
+        writeln!(out, "{}", change.kind.colour().paint(line, &io::stdout()))
+    })
 }
 
 fn change<'d>(
@@ -193,13 +252,9 @@ fn instead(before: &Connections, after: &Connections) -> String {
     }
 }
 
-impl Format {
+impl Form {
     pub(super) fn write(self, changes: &Changes<'_>, out: &mut impl Write) -> io::Result<()> {
         match self {
-            Self::Text => changes.pairs.iter().try_for_each(|change| {
-                let line = format!("{} {}", change.kind.sign(), change.line());
-                writeln!(out, "{}", change.kind.colour().paint(line, &io::stdout()))
-            }),
             Self::Json => writeln!(out, "{:#}", json(changes)),
             Self::Md => markdown(changes, out),
             Self::Dot => out.write_all(dot(changes).as_bytes()),
@@ -210,7 +265,7 @@ impl Format {
 
 fn json(changes: &Changes<'_>) -> Value {
     json!({
-        "summary": changes.summary(),
+        "summary": changes.counts.to_string(),
         "changes": changes.pairs.iter().map(Change::object).collect::<Vec<_>>(),
         "workloadsAdded": changes.workloads('+').collect::<Vec<_>>(),
         "workloadsRemoved": changes.workloads('-').collect::<Vec<_>>(),
@@ -220,7 +275,7 @@ fn json(changes: &Changes<'_>) -> Value {
 
 /// As GitHub and GitLab show it.
 fn markdown(changes: &Changes<'_>, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "**Network policies: {}**", changes.summary())?;
+    writeln!(out, "**Network policies: {}**", changes.counts)?;
     if !changes.pairs.is_empty() {
         writeln!(out, "\n| | source | destination | connections |\n|---|---|---|---|")?;
     }

@@ -7,11 +7,11 @@ use std::io::{BufWriter, Write};
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use netpol::cluster::Cluster;
-use netpol::connectivity::{ListedEnd, answers};
-use netpol::difference::{Difference, align};
+use netpol::connectivity::ListedEnd;
+use netpol::difference::{Difference, align, each_source};
 use netpol::read::Manifests;
 
-use super::changes::{Changes, Format};
+use super::changes::{Changes, Counts, Format, lines};
 use super::git::Revisions;
 use super::sources::How;
 use super::{Failure, say_error, written};
@@ -113,12 +113,24 @@ impl Diff {
     pub(super) fn run(self) -> Result<(), Failure> {
         let (mut old, mut new) = self.read()?;
         let left_out = align(&mut old, &mut new);
-        let difference = Difference::between(&answers(&old.cluster), &answers(&new.cluster));
         let workloads = workloads(&old.cluster, &new.cluster);
-        let changes = Changes::of(&difference, &workloads, &left_out);
-        let summary = changes.summary();
         let mut out = BufWriter::new(std::io::stdout().lock());
-        written(self.output.write(&changes, &mut out).and_then(|()| out.flush()))?;
+        let (old, new) = (&old.cluster, &new.cluster);
+        let (counts, result) = if let Some(form) = self.output.form() {
+            let difference = Difference::between(old, new);
+            let changes = Changes::of(&difference, &workloads, &left_out);
+            (changes.counts(), form.write(&changes, &mut out))
+        } else {
+            let (mut counts, mut result) = (Counts::default(), Ok(()));
+            each_source(old, new, |part| {
+                counts.add(&part);
+                if result.is_ok() {
+                    result = lines(&part, &mut out);
+                }
+            });
+            (counts, result)
+        };
+        written(result.and_then(|()| out.flush()))?;
         drop(out);
         if !left_out.is_empty() {
             say_error(&format_args!(
@@ -129,20 +141,19 @@ impl Diff {
         for (sign, workload) in &workloads {
             say_error(&format_args!("{sign} workload {workload}"));
         }
-        let Difference { gained, lost, unknown } = &difference;
         let fails = match self.fail_on {
-            FailOn::Gained => !gained.is_empty(),
-            FailOn::Lost => !lost.is_empty(),
-            FailOn::Any => !gained.is_empty() || !lost.is_empty(),
+            FailOn::Gained => counts.gained > 0,
+            FailOn::Lost => counts.lost > 0,
+            FailOn::Any => counts.gained > 0 || counts.lost > 0,
             FailOn::Never => false,
         };
         if fails {
-            return Err(anyhow!(summary).into());
+            return Err(anyhow!("{counts}").into());
         }
-        if !unknown.is_empty() && self.fail_on != FailOn::Never {
-            return Err(Failure::Unknown(anyhow!(summary)));
+        if counts.unknown > 0 && self.fail_on != FailOn::Never {
+            return Err(Failure::Unknown(anyhow!("{counts}")));
         }
-        say_error(&summary);
+        say_error(&counts);
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt::{Display, Write as _};
+use std::net::IpAddr;
 
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
@@ -186,7 +187,7 @@ impl Told<'_> {
         let mut ends: Vec<String> = destination
             .ends
             .iter()
-            .map(|(end, target)| format!("{}:{target}", name(*end)))
+            .map(|(end, target)| format!("{}:{target}", before_port(*end)))
             .collect();
         ends.sort();
         ends.dedup();
@@ -194,7 +195,8 @@ impl Told<'_> {
         let stands = match (destination.is_unknown, count) {
             (true, _) => {
                 self.answers.push(Answer::Unknown);
-                "has no selector: who its endpoints are is not known".to_owned()
+                "has no selector, and no EndpointSlice of the inputs is its: who its endpoints are is \
+                 not known".to_owned()
             }
             (false, 0) => {
                 self.answers.push(Answer::No);
@@ -204,8 +206,12 @@ impl Told<'_> {
             (false, count) => format!("stands for {} ({count} endpoints)", ends.join(", ")),
         };
         self.line(0, format_args!("Service {service}:{port}/{protocol} {stands}"));
-        for (pod, why) in &destination.left_out {
-            self.line(2, format_args!("{pod} is none: {why}"));
+        for (end, why) in &destination.left_out {
+            let end = match end {
+                End::Pod(pod) => pod.to_string(),
+                other => name(*other),
+            };
+            self.line(2, format_args!("{end} is none: {why}"));
         }
     }
 
@@ -263,7 +269,7 @@ impl Told<'_> {
             format_args!(
                 "{} => {}:{port}/{protocol} is {verdict}{over}",
                 name(source),
-                name(destination)
+                before_port(destination)
             ),
         );
         for (direction, end, reason) in [
@@ -373,5 +379,13 @@ fn name(end: End<'_>) -> String {
         End::Node => "the node".to_owned(),
         End::Address(address) => address.to_string(),
         End::Outside => "an address outside".to_owned(),
+    }
+}
+
+/// As `name`, with the brackets that an address of IPv6 has where a port follows.
+fn before_port(end: End<'_>) -> String {
+    match end {
+        End::Address(IpAddr::V6(address)) => format!("[{address}]"),
+        _ => name(end),
     }
 }

@@ -10,9 +10,11 @@ use crate::policy::Direction;
 
 /// What may pass from each end of a class, in the order of what the others are called.
 #[derive(Default)]
-pub(super) struct Class {
-    pub certain: Vec<(To, Id)>,
-    pub unknown: Vec<(To, Id)>,
+pub(crate) struct Class {
+    /// How many were found before: one that was forgotten and is found again is another one.
+    pub(super) number: usize,
+    pub(super) certain: Vec<(To, Id)>,
+    pub(super) unknown: Vec<(To, Id)>,
 }
 
 /// To whom something may pass.
@@ -37,6 +39,8 @@ pub(super) struct Classes<'w, 'a> {
     row: Row,
     found: HashMap<Vec<Vec<Kind>>, Rc<Class>>,
     remembered: usize,
+    /// How many were found, remembered or not.
+    count: usize,
 }
 
 impl<'w, 'a> Classes<'w, 'a> {
@@ -56,6 +60,7 @@ impl<'w, 'a> Classes<'w, 'a> {
             row: Row::new(world.ends.len()),
             found: HashMap::new(),
             remembered: 0,
+            count: 0,
         }
     }
 
@@ -89,7 +94,8 @@ impl<'w, 'a> Classes<'w, 'a> {
         let certain = self.certain.all(pods.clone());
         let certain_rows = rows(interned, least, least_kinds);
         let certain_row = interned.in_all(certain_rows);
-        let mut class = Class::default();
+        let mut class = Class { number: self.count, ..Class::default() };
+        self.count += 1;
         if self.has_doubts {
             let unknown = doubtful(&certain, &self.possible.any(pods));
             let possible_rows = rows(interned, most, most_kinds);

@@ -1,8 +1,10 @@
 //! Where a connection goes that somebody names: to pods, to an address, or to a Service, which is a name
 //! for the pods behind it.
 
+mod written;
+
 use super::{EndError, Wanted, address, find, kind_of, readings};
-use crate::cluster::{Cluster, Pod};
+use crate::cluster::Cluster;
 use crate::family::Family;
 use crate::isolation::End;
 use crate::port::Protocol;
@@ -34,19 +36,21 @@ pub struct Destination<'a> {
     pub through: Option<(&'a Service, u16)>,
     /// The ends that it may reach, each with the port there; none, if nobody answers.
     pub ends: Vec<(End<'a>, u16)>,
-    /// Pods that the Service selects and that are no endpoints of this port.
-    pub left_out: Vec<(&'a Pod, LeftOut)>,
+    /// Who is behind the Service and is no endpoint of this port.
+    pub left_out: Vec<(End<'a>, LeftOut)>,
     /// The families that the connection can be of; none, if any. A pod may have addresses of others.
     pub families: Vec<Family>,
     /// Whether there may be ends that nobody has written down.
     pub is_unknown: bool,
 }
 
-/// Why a pod that a Service selects is no endpoint of one of its ports.
+/// Why somebody behind a Service is no endpoint of one of its ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeftOut {
     /// It has no port of the name that the Service leads to.
     NoPort,
+    /// The list of endpoints that it is in has no port of the name and protocol of the Service's.
+    NotListed,
     /// It is there, and is not ready.
     NotReady,
     /// It has addresses, and none of the Service's family.
@@ -57,6 +61,9 @@ impl std::fmt::Display for LeftOut {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoPort => out.write_str("it has no port of the name that the Service leads to"),
+            Self::NotListed => {
+                out.write_str("its list has no port of the Service's name and protocol")
+            }
             Self::NotReady => out.write_str("it is not ready"),
             Self::NoAddress(family) => {
                 write!(out, "the Service is of {family}, of which it has no address")
@@ -114,21 +121,20 @@ pub fn destination<'a>(
 }
 
 impl Destination<'_> {
-    /// Leaves out the pods whose addresses are of other families alone.
+    /// Leaves out who has addresses of other families alone.
     fn keep_to(&mut self, families: Vec<Family>) {
         self.families = families;
         let Some(first) = self.families.first().copied() else { return };
-        let has = |pod: &Pod| {
-            pod.addresses.is_empty() || self.families.iter().any(|family| family.is_of(pod))
-        };
-        let mut left_out = Vec::new();
-        self.ends.retain(|(end, _)| match *end {
-            End::Pod(pod) if !has(pod) => {
-                left_out.push((pod, LeftOut::NoAddress(first)));
-                false
+        let has = |end: End<'_>| match end {
+            End::Pod(pod) => {
+                pod.addresses.is_empty() || self.families.iter().any(|family| family.is_of(pod))
             }
-            _ => true,
-        });
+            End::Address(address) => self.families.contains(&Family::of(address)),
+            End::Node | End::Outside => true,
+        };
+        let (kept, left_out) = self.ends.drain(..).partition::<Vec<_>, _>(|(end, _)| has(*end));
+        self.ends = kept;
+        let left_out = left_out.into_iter().map(|(end, _)| (end, LeftOut::NoAddress(first)));
         self.left_out.extend(left_out);
     }
 }
@@ -247,7 +253,9 @@ fn through<'a>(
         is_unknown: false,
     };
     match service.endpoints(cluster.pods()) {
-        Endpoints::Unknown => destination.is_unknown = true,
+        Endpoints::Unknown => {
+            destination.is_unknown = cluster.endpoints_of(service).next().is_none();
+        }
         Endpoints::External(name) => {
             /// How often a name may stand for another one.
             const DEEPEST: u8 = 8;
@@ -264,7 +272,7 @@ fn through<'a>(
         Endpoints::Pods(pods) => {
             for pod in pods {
                 if pod.is_unready && !service.has_unready {
-                    destination.left_out.push((pod, LeftOut::NotReady));
+                    destination.left_out.push((End::Pod(pod), LeftOut::NotReady));
                     continue;
                 }
                 let target = if service.headless {
@@ -274,12 +282,13 @@ fn through<'a>(
                 };
                 match target {
                     Some(target) => destination.ends.push((End::Pod(pod), target)),
-                    None => destination.left_out.push((pod, LeftOut::NoPort)),
+                    None => destination.left_out.push((End::Pod(pod), LeftOut::NoPort)),
                 }
             }
-            destination.keep_to(service.families.clone());
         }
     }
+    written::add(&mut destination, cluster, service, own);
+    destination.keep_to(service.families.clone());
     Ok(destination)
 }
 

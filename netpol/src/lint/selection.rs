@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Level, Lint};
 use crate::cluster::Cluster;
 use crate::connections::Connections;
-use crate::connectivity::{ListedEnd, each_pair};
+use crate::connectivity::{ListedEnd, reached};
 use crate::isolation::{Allowance, End, Isolation};
 use crate::pod::Pod;
 use crate::policy::{Direction, Namespaces, Peer, Peers, Policy};
@@ -22,15 +22,11 @@ impl Reached {
         };
         let isolated: BTreeSet<ListedEnd> =
             cluster.pods().iter().filter(isolated).map(ListedEnd::of).collect();
-        let mut reached: BTreeMap<_, _> =
-            isolated.into_iter().map(|end| (end, Connections::none())).collect();
-        if !reached.is_empty() {
-            each_pair(cluster, |pair| {
-                if let Some(known) = reached.get_mut(pair.destination.end) {
-                    known.extend(pair.connections);
-                }
-            });
+        if isolated.is_empty() {
+            return Self(BTreeMap::new());
         }
+        let mut reached = reached(cluster);
+        reached.retain(|end, _| isolated.contains(end));
         Self(reached)
     }
 

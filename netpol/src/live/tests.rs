@@ -150,3 +150,24 @@ fn lists_are_asked_for_side_by_side_and_no_more_than_eight() {
     assert_eq!(live.objects.len(), 1);
     assert_eq!(live.unseen.len(), 3 * 2, "{:?}", live.unseen);
 }
+
+#[test]
+fn endpoints_are_asked_for_only_where_a_cluster_has_no_slices() {
+    const ENDPOINTS_LINE: &str = "endpoints ep v1 true Endpoints\n";
+    let asked = |more: &str| {
+        let resources = format!("{ENDPOINTS_LINE}{more}");
+        let fake = Fake::new(&resources, &["*"]);
+        fake.ask().unwrap();
+        let asked = fake.asked.lock().unwrap();
+        let get = asked.iter().find(|line| line.starts_with("get ")).unwrap();
+        get.split([' ', ','])
+            .filter(|name| name.starts_with("endpoint"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(asked(""), "endpoints");
+    assert_eq!(
+        asked("endpointslices discovery.k8s.io/v1 true EndpointSlice\n"),
+        "endpointslices.discovery.k8s.io"
+    );
+}

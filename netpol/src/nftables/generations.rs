@@ -7,7 +7,8 @@ use nlink::netlink::nftables::{ChainInfo, Family, Set, SetElement, Transaction};
 use nlink::netlink::{Connection, Error, Nftables};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Draft, TABLE, base, base_chain, way};
+use super::TABLE;
+use super::draft::{Draft, base, base_chain, way};
 use crate::policy::Direction;
 
 /// How long a set stays when no rule uses it any more: longer by far than a packet is on its way through rules.

@@ -1,14 +1,18 @@
 //! What the table promises, in network namespaces of the tests' own.
 
 use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
 use nlink::netlink::Route;
 use nlink::netlink::addr::Ipv4Address;
 use nlink::netlink::link::VethLink;
+use nlink::netlink::nftables::{BaseChain, Chain, FilterHook, Priority, Rule};
 
+use super::draft::base;
 use super::*;
-use crate::compile::{Accept, Behaviour};
+use crate::compile::{Accept, Behaviour, Filter, PeerSet, PortSet};
+use crate::policy::Direction;
 use crate::ranges::Addresses;
 
 /// Runs `test` in a new network namespace, if this process may make one.

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
-use yaml_events::{Event, Events, SyntaxError};
+use yaml_events::{Event, Events};
 
 use super::parse_error::ParseError;
-use super::scalar::Scalar;
+use super::scalar::{KeyError, Scalar, ScalarError};
 
 /// How deep collections may be in each other.
 const DEEPEST: usize = 250;
@@ -18,10 +18,6 @@ const CORE: &str = "tag:yaml.org,2002:";
 
 /// The tag of a key whose value's fields are its mapping's.
 const MERGE: &str = "tag:yaml.org,2002:merge";
-
-/// What stands behind the end of a document, and kubectl leaves out without a word.
-const NO_FURTHER: &str = "kubectl reads no further than here: is this line indented as those before it? \
-                          A new document begins after a line of ---";
 
 /// What a document says.
 #[derive(Debug)]
@@ -101,8 +97,8 @@ enum Key {
 struct Node {
     value: Value,
     line: u64,
-    /// As a key; what it is, if it cannot be one.
-    key: Result<Key, &'static str>,
+    /// As a key, if it can be one.
+    key: Result<Key, KeyError>,
 }
 
 impl<'t> Composer<'t> {
@@ -125,10 +121,10 @@ impl<'t> Composer<'t> {
         let mut depth = 0_usize;
         let mut events = Events::of(self.text);
         while let Some(event) = events.next() {
-            let (event, line) = event.map_err(|error| syntax(self.text, error))?;
+            let (event, line) = event.map_err(|error| ParseError::syntax(self.text, error))?;
             match event {
                 Event::DocumentStart if self.result.is_some() => {
-                    return Err(ParseError::at(line, template_or(self.text, NO_FURTHER)));
+                    return Err(ParseError::no_further(self.text, line));
                 }
                 Event::SequenceStart { .. } | Event::MappingStart { .. } => {
                     depth += 1;
@@ -173,13 +169,13 @@ impl<'t> Composer<'t> {
                 let tag = tag.as_deref();
                 let is_merge = word == "<<" && (tag == Some(MERGE) || is_plain && tag.is_none());
                 let scalar =
-                    scalar_of(word, is_plain, tag).map_err(|said| ParseError::at(line, said))?;
+                    scalar_of(word, is_plain, tag).map_err(|error| ParseError::of(line, error))?;
                 let key = if is_merge { Ok(Key::Merge) } else { scalar.to_key().map(Key::Field) };
                 self.count(1, line)?;
                 if self.is_key_next() && anchor.is_none() {
                     return self.store(Node { value: Value::Null, line, key });
                 }
-                let value = scalar.into_value().map_err(|said| ParseError::at(line, said))?;
+                let value = scalar.into_value().map_err(|error| ParseError::of(line, error))?;
                 if let Some(anchor) = anchor {
                     self.anchors.insert(anchor, Some((value.clone(), 1)));
                 }
@@ -193,16 +189,13 @@ impl<'t> Composer<'t> {
                         return Err(ParseError::at(line, said));
                     }
                     None => {
-                        let said = template_or(
-                            self.text,
-                            &format!("unknown anchor '{anchor}' referenced"),
-                        );
-                        return Err(ParseError::at(line, said));
+                        let said = format!("unknown anchor '{anchor}' referenced");
+                        return Err(ParseError::or_template(self.text, line, said));
                     }
                 };
                 let key = key_of(value).map(Key::Field);
                 if self.nodes.saturating_add(nodes) > self.most_nodes {
-                    return Err(too_many(line));
+                    return Err(ParseError::too_many(line));
                 }
                 let value = value.clone();
                 self.nodes += nodes;
@@ -222,7 +215,7 @@ impl<'t> Composer<'t> {
 
     fn count(&mut self, nodes: usize, line: u64) -> Result<(), ParseError> {
         self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes > self.most_nodes { Err(too_many(line)) } else { Ok(()) }
+        if self.nodes > self.most_nodes { Err(ParseError::too_many(line)) } else { Ok(()) }
     }
 
     fn open(
@@ -232,7 +225,7 @@ impl<'t> Composer<'t> {
         line: u64,
     ) -> Result<(), ParseError> {
         if self.is_key_next() {
-            return Err(ParseError::at(line, template_or(self.text, "a collection is no key")));
+            return Err(ParseError::no_key(self.text, line, KeyError::Collection));
         }
         let path = self.enter(line);
         if let Some(anchor) = &anchor {
@@ -252,7 +245,7 @@ impl<'t> Composer<'t> {
             self.anchors.insert(anchor, Some((value.clone(), self.nodes - frame.nodes_before)));
         }
         self.path.truncate(frame.path);
-        self.store(Node { value, line, key: Err("a collection") })
+        self.store(Node { value, line, key: Err(KeyError::Collection) })
     }
 
     /// Whether what comes next is a key.
@@ -301,9 +294,8 @@ impl<'t> Composer<'t> {
             Some(Content::Sequence(elements)) => elements.push(value),
             Some(Content::Mapping { object, key, own }) => match key.take() {
                 None => {
-                    let found = as_key.map_err(|what| {
-                        ParseError::at(line, template_or(self.text, &format!("{what} is no key")))
-                    })?;
+                    let found =
+                        as_key.map_err(|error| ParseError::no_key(self.text, line, error))?;
                     if let Key::Field(field) = &found {
                         let is_there = match own {
                             Some(own) => !own.insert(field.clone()),
@@ -324,7 +316,7 @@ impl<'t> Composer<'t> {
                 }
                 Some(Key::Merge) => {
                     own.get_or_insert_with(|| object.keys().cloned().collect());
-                    merge(object, value).map_err(|said| ParseError::at(line, said))?;
+                    merge(object, value).map_err(|error| ParseError::of(line, error))?;
                 }
             },
         }
@@ -332,25 +324,29 @@ impl<'t> Composer<'t> {
     }
 }
 
+/// What `<<` has for a value is no mapping.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("map merge requires map or sequence of maps as the value")]
+struct MergeError;
+
 /// Merges the fields of `value`, or of each mapping in it, the first of which goes before the others, as
 /// go-yaml 2 does: also over fields that stand before it.
-fn merge(object: &mut Map<String, Value>, value: Value) -> Result<(), &'static str> {
-    const WANTED: &str = "map merge requires map or sequence of maps as the value";
+fn merge(object: &mut Map<String, Value>, value: Value) -> Result<(), MergeError> {
     match value {
         Value::Object(fields) => object.extend(fields),
         Value::Array(elements) => {
             for element in elements.into_iter().rev() {
-                let Value::Object(fields) = element else { return Err(WANTED) };
+                let Value::Object(fields) = element else { return Err(MergeError) };
                 object.extend(fields);
             }
         }
-        _ => return Err(WANTED),
+        _ => return Err(MergeError),
     }
     Ok(())
 }
 
 /// What a scalar says, by how it is written.
-fn scalar_of(word: String, is_plain: bool, tag: Option<&str>) -> Result<Scalar, String> {
+fn scalar_of(word: String, is_plain: bool, tag: Option<&str>) -> Result<Scalar, ScalarError> {
     match tag.map(|tag| tag.strip_prefix(CORE)) {
         None if is_plain => Ok(Scalar::plain(&word)),
         Some(Some(kind)) => Scalar::tagged(&word, kind),
@@ -360,37 +356,16 @@ fn scalar_of(word: String, is_plain: bool, tag: Option<&str>) -> Result<Scalar, 
 }
 
 /// A value that an anchor stands for, as a key.
-fn key_of(value: &Value) -> Result<String, &'static str> {
+fn key_of(value: &Value) -> Result<String, KeyError> {
     match value {
         Value::Null => Scalar::Null.to_key(),
         Value::Bool(is) => Scalar::Bool(*is).to_key(),
         Value::Number(number) => match (number.as_i128(), number.as_f64()) {
             (Some(int), _) => Scalar::Int(int).to_key(),
             (None, Some(float)) => Scalar::Float(float).to_key(),
-            (None, None) => Err("this number"),
+            (None, None) => Err(KeyError::Number),
         },
         Value::String(text) => Ok(text.clone()),
-        Value::Array(_) | Value::Object(_) => Err("a collection"),
-    }
-}
-
-fn too_many(line: u64) -> ParseError {
-    ParseError::at(line, "its aliases make too much of it")
-}
-
-fn syntax(text: &str, SyntaxError { line, problem }: SyntaxError) -> ParseError {
-    let said = match problem.as_str() {
-        "did not find expected <document start>" => NO_FURTHER,
-        said => said,
-    };
-    ParseError::at(line, template_or(text, said))
-}
-
-/// What is wrong with a text; a template is not YAML yet.
-fn template_or(text: &str, otherwise: &str) -> String {
-    if text.contains("{{") {
-        "it looks like a Helm template: render it first (helm template)".to_owned()
-    } else {
-        otherwise.to_owned()
+        Value::Array(_) | Value::Object(_) => Err(KeyError::Collection),
     }
 }

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{Manifests, Place, WrittenPolicy};
 use crate::cluster::{ForeignPolicy, Pod, Workload};
+use crate::endpoints::EndpointList;
 use crate::owners::{Owners, is_between};
 use crate::policy::Policy;
 use crate::selector::Labels;
@@ -59,6 +60,7 @@ pub(super) enum Content {
         service: Box<Service>,
         written: WrittenPolicy,
     },
+    Endpoints(Vec<EndpointList>),
     Foreign(ForeignPolicy),
 }
 
@@ -121,6 +123,11 @@ impl Inventory {
                 Content::Service { service, written } => {
                     manifests.cluster.add_service(*service);
                     manifests.written_services.push(written);
+                }
+                Content::Endpoints(lists) => {
+                    for list in lists {
+                        manifests.cluster.add_endpoints(list);
+                    }
                 }
                 Content::Foreign(policy) => {
                     manifests.cluster.add_foreign(policy);

@@ -23,7 +23,8 @@ pub(super) enum Kind {
 /// The version of the API that has the kinds which are read.
 pub(super) fn api_version(kind: &str) -> Option<&'static str> {
     Some(match kind {
-        "Namespace" | "Pod" | "ReplicationController" | "Service" => "v1",
+        "Endpoints" | "Namespace" | "Pod" | "ReplicationController" | "Service" => "v1",
+        "EndpointSlice" => "discovery.k8s.io/v1",
         "NetworkPolicy" => "networking.k8s.io/v1",
         "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" => "apps/v1",
         "Job" | "CronJob" => "batch/v1",

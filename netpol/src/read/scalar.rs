@@ -6,6 +6,33 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Number, Value};
 
+/// A scalar that Kubernetes does not read, in its words.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(super) enum ScalarError {
+    /// Its tag says that it is something else.
+    #[error("cannot decode !!{found} {word:?} as a !!{wanted}")]
+    OtherTag { word: String, found: &'static str, wanted: String },
+    /// What is tagged as base64 is none.
+    #[error("!!binary value contains invalid base64 data: {0}")]
+    NoBase64(base64::DecodeError),
+    /// JSON has no such number.
+    #[error("unsupported value: {0}")]
+    NotInJson(f64),
+}
+
+/// What cannot be a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum KeyError {
+    #[error("null is no key")]
+    Null,
+    #[error("so large a number is no key")]
+    LargeNumber,
+    #[error("this number is no key")]
+    Number,
+    #[error("a collection is no key")]
+    Collection,
+}
+
 /// What a scalar is.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Scalar {
@@ -39,17 +66,21 @@ impl Scalar {
     }
 
     /// What is written with a tag of YAML itself, such as `str`.
-    pub(super) fn tagged(word: &str, kind: &str) -> Result<Self, String> {
+    pub(super) fn tagged(word: &str, kind: &str) -> Result<Self, ScalarError> {
         let found = Self::plain(word);
         match (kind, found) {
             ("int", found @ Self::Int(_))
             | ("float", found @ Self::Float(_))
             | ("bool", found @ Self::Bool(_))
             | ("null", found @ Self::Null) => Ok(found),
+            // What is larger than an i64 is no float to go-yaml 2 (`resolve` knows no uint64 there).
             #[expect(clippy::cast_precision_loss, reason = "so it is there")]
-            ("float", Self::Int(number)) => Ok(Self::Float(number as f64)),
+            ("float", Self::Int(number)) if i64::try_from(number).is_ok() => {
+                Ok(Self::Float(number as f64))
+            }
             ("int" | "float" | "bool" | "null", found) => {
-                Err(format!("cannot decode !!{} {word:?} as a !!{kind}", found.tag()))
+                let (word, wanted) = (word.to_owned(), kind.to_owned());
+                Err(ScalarError::OtherTag { word, found: found.tag(), wanted })
             }
             ("binary", _) => binary(word).map(Self::Text),
             _ => Ok(Self::Text(word.to_owned())),
@@ -67,7 +98,7 @@ impl Scalar {
     }
 
     /// The scalar as a value; what JSON cannot say is an error.
-    pub(super) fn into_value(self) -> Result<Value, String> {
+    pub(super) fn into_value(self) -> Result<Value, ScalarError> {
         Ok(match self {
             Self::Null => Value::Null,
             Self::Bool(is) => Value::Bool(is),
@@ -77,21 +108,21 @@ impl Scalar {
                 Ok(whole) => whole.into(),
                 Err(_) => Number::from_f64(float)
                     .map(Value::Number)
-                    .ok_or_else(|| format!("unsupported value: {float}"))?,
+                    .ok_or(ScalarError::NotInJson(float))?,
             },
             Self::Text(text) => Value::String(text),
         })
     }
 
-    /// The scalar as a key: keys are strings, whatever they look like; else what it is that is no key.
-    pub(super) fn to_key(&self) -> Result<String, &'static str> {
+    /// The scalar as a key: keys are strings, whatever they look like.
+    pub(super) fn to_key(&self) -> Result<String, KeyError> {
         match self {
             Self::Text(key) => Ok(key.clone()),
             Self::Bool(key) => Ok(key.to_string()),
             Self::Int(key) if i64::try_from(*key).is_ok() => Ok(key.to_string()),
-            Self::Int(_) => Err("so large a number"),
+            Self::Int(_) => Err(KeyError::LargeNumber),
             Self::Float(key) => Ok(shortest(*key)),
-            Self::Null => Err("null"),
+            Self::Null => Err(KeyError::Null),
         }
     }
 }
@@ -166,11 +197,9 @@ fn number(word: &str) -> Option<Scalar> {
 }
 
 /// What is written in base64, as text.
-fn binary(word: &str) -> Result<String, String> {
+fn binary(word: &str) -> Result<String, ScalarError> {
     let digits: String = word.chars().filter(|char| !"\r\n".contains(*char)).collect();
-    let bytes = STANDARD
-        .decode(digits)
-        .map_err(|error| format!("!!binary value contains invalid base64 data: {error}"))?;
+    let bytes = STANDARD.decode(digits).map_err(ScalarError::NoBase64)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -211,6 +240,17 @@ mod tests {
         ] {
             assert_eq!(Scalar::plain(word).into_value().unwrap(), value, "{word}");
         }
+    }
+
+    #[test]
+    fn a_whole_number_is_a_float_by_its_tag_up_to_the_largest_i64() {
+        let float = |word| Scalar::tagged(word, "float");
+        assert_eq!(float("80"), Ok(Scalar::Float(80.0)));
+        assert!(float("9223372036854775807").is_ok() && float("-9223372036854775808").is_ok());
+        assert_eq!(
+            float("9223372036854775808").unwrap_err().to_string(),
+            "cannot decode !!int \"9223372036854775808\" as a !!float"
+        );
     }
 
     #[test]

@@ -128,3 +128,33 @@ fn one_bad_document_leaves_no_result() {
     assert!(read("metadata: {name: a}\n").is_err());
     assert!(manifests(&[Input::new("/no/such/file")], std::io::empty()).is_err());
 }
+
+#[test]
+fn what_is_null_of_a_head_is_not_there_and_an_empty_namespace_is_none() {
+    let read = |place: &str, text: &str| {
+        let input = Input { namespace: place.to_owned(), ..Input::new("-") };
+        let read = manifests(&[input], text.as_bytes());
+        read.unwrap_or_else(|findings| panic!("{findings:?}"))
+    };
+    let null = read("shop", "apiVersion: null\nkind: Pod\nmetadata: {name: a}\n");
+    assert_eq!(null.refusals[0].message, "apiVersion: Required value: v1 for Pod");
+    for namespace in ["", "null", "''", "~"] {
+        for place in ["shop", "default"] {
+            for head in
+                ["apiVersion: v1\nkind: Pod", "apiVersion: argoproj.io/v1alpha1\nkind: Rollout"]
+            {
+                let text = format!(
+                    "{head}\nmetadata: {{name: a, namespace: {namespace}}}\n\
+                     spec: {{template: {{spec: {{containers: [{{name: c}}]}}}}}}\n"
+                );
+                let text = if head.ends_with("Pod") {
+                    text.split("spec:").next().unwrap().to_owned()
+                } else {
+                    text
+                };
+                let read = read(place, &text);
+                assert_eq!(read.cluster.pods()[0].namespace, place, "{text}");
+            }
+        }
+    }
+}

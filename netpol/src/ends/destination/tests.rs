@@ -80,7 +80,10 @@ fn to_in(cluster: &str, text: &str) -> Result<String, String> {
         other => format!("{other:?}:{port}"),
     });
     let mut words: Vec<String> = ends.collect();
-    words.extend(found.left_out.iter().map(|(pod, _)| format!("not {}", pod.name)));
+    words.extend(found.left_out.iter().map(|(end, _)| match end {
+        End::Pod(pod) => format!("not {}", pod.name),
+        other => format!("not {other:?}"),
+    }));
     words.extend(found.families.iter().map(|family| format!("over {family}")));
     if found.is_unknown {
         words.push("unknown".to_owned());
@@ -199,4 +202,121 @@ fn a_pod_that_is_not_ready_is_no_endpoint_unless_the_service_publishes_such() {
         "spec: {publishNotReadyAddresses: true, selector: {app: web}",
     );
     assert!(said(&published).contains("web:8080"), "{}", said(&published));
+}
+
+/// Two pods, one of which has an address, and a Service without a selector.
+const BY_HAND: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: a, namespace: shop}
+spec: {containers: [{name: c}]}
+status: {podIPs: [{ip: 10.0.0.1}, {ip: 'fd00::1'}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: b, namespace: shop}
+spec: {containers: [{name: c}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: shop}
+spec: {ports: [{name: sql, port: 80, targetPort: 99}, {name: dns, port: 53, protocol: UDP}]}
+---
+";
+
+fn slice(name: &str, rest: &str) -> String {
+    format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+         metadata: {{name: {name}, namespace: shop, labels: {{kubernetes.io/service-name: db}}}}\n{rest}\n---\n"
+    )
+}
+
+#[test]
+fn a_service_without_selector_leads_where_its_slices_say_to_pods_of_the_inputs_or_outside() {
+    let ports = "ports: [{name: sql, port: 5432}]";
+    let to = |slices: &[&str], text: &str| {
+        let slices = slices.iter().enumerate().map(|(at, rest)| slice(&format!("db-{at}"), rest));
+        to_in(&(BY_HAND.to_owned() + &slices.collect::<String>()), text).unwrap()
+    };
+    assert_eq!(to(&[], "svc/db:80"), "db: unknown");
+    let v4 = format!(
+        "addressType: IPv4\n{ports}\nendpoints: [{{addresses: [10.0.0.1]}}, {{addresses: [10.9.9.9]}}, \
+         {{addresses: [10.0.0.7], targetRef: {{kind: Pod, name: b}}}}]"
+    );
+    assert_eq!(to(&[&v4], "svc/db:80"), "db: a:5432 Address(10.9.9.9):5432 b:5432");
+    assert_eq!(to(&[&v4], "db.shop.svc:sql"), to(&[&v4], "svc/db:80"));
+    // The other port is in no list, and so nobody's.
+    assert_eq!(to(&[&v4], "svc/db:53/UDP"), "db: not a not Address(10.9.9.9) not b");
+    let v6 = format!(
+        "addressType: IPv6\n{ports}\nendpoints: [{{addresses: ['fd00::1']}}, {{addresses: ['fd00::9']}}]"
+    );
+    assert_eq!(
+        to(&[&v6, &v4], "svc/db:80"),
+        "db: a:5432 Address(fd00::9):5432 Address(10.9.9.9):5432 b:5432"
+    );
+    for nobody in ["endpoints: []", "endpoints: null", "endpoints:"] {
+        assert_eq!(to(&[&format!("addressType: IPv4\n{ports}\n{nobody}")], "svc/db:80"), "db: ");
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_not_ready_is_none_and_one_that_ends_only_where_no_other_is() {
+    let of = |endpoints: &str| {
+        let slice = slice(
+            "db-0",
+            &format!(
+                "addressType: IPv4\nports: [{{name: sql, port: 1}}]\nendpoints: [{endpoints}]"
+            ),
+        );
+        to_in(&(BY_HAND.to_owned() + &slice), "svc/db:80").unwrap()
+    };
+    let ready = "{addresses: [10.0.0.1]}";
+    let unready = "{addresses: [10.0.0.2], conditions: {ready: false}}";
+    let ending =
+        "{addresses: [10.0.0.3], conditions: {ready: false, serving: true, terminating: true}}";
+    assert_eq!(
+        of(&format!("{ready}, {unready}, {ending}")),
+        "db: a:1 not Address(10.0.0.2) not Address(10.0.0.3)"
+    );
+    assert_eq!(
+        of(&format!("{unready}, {ending}")),
+        "db: Address(10.0.0.3):1 not Address(10.0.0.2)"
+    );
+}
+
+#[test]
+fn endpoints_count_once_beside_the_slices_that_a_controller_makes_of_them() {
+    const ENDPOINTS: &str = "apiVersion: v1\nkind: Endpoints\nmetadata: {name: db, namespace: shop}\n\
+        subsets: [{addresses: [{ip: 10.0.0.1}, {ip: 10.9.9.9}], ports: [{name: sql, port: 5432}]}]\n---\n";
+    let mirrored = slice(
+        "db-xyz",
+        "addressType: IPv4\nports: [{name: sql, port: 5432}]\nendpoints: [{addresses: [10.9.9.9]}, {addresses: [10.0.0.1]}]",
+    );
+    let both = BY_HAND.to_owned() + ENDPOINTS;
+    assert_eq!(to_in(&both, "svc/db:80").unwrap(), "db: a:5432 Address(10.9.9.9):5432");
+    assert_eq!(to_in(&(both.clone() + &mirrored), "svc/db:80"), to_in(&both, "svc/db:80"));
+    let headless = both.replace("spec: {ports:", "spec: {clusterIP: None, ports:");
+    assert_eq!(to_in(&headless, "svc/db:7").unwrap(), "db: a:7 Address(10.9.9.9):7");
+    let v6 = both.replace("spec: {ports:", "spec: {clusterIP: 'fd00:1::7', ports:");
+    assert_eq!(to_in(&v6, "svc/db:80").unwrap(), "db: a:5432 not Address(10.9.9.9) over IPv6");
+}
+
+#[test]
+fn beside_its_own_pods_a_service_has_the_endpoints_that_others_add_and_not_those_of_its_controller()
+{
+    let selecting = BY_HAND
+        .replace("spec: {ports:", "spec: {selector: {app: b}, ports:")
+        .replace("{name: b, namespace: shop}", "{name: b, namespace: shop, labels: {app: b}}");
+    let rest =
+        "addressType: IPv4\nports: [{name: sql, port: 1}]\nendpoints: [{addresses: [10.9.9.9]}]";
+    let others = slice("others", rest);
+    assert_eq!(
+        to_in(&(selecting.clone() + &others), "svc/db:80").unwrap(),
+        "db: b:99 Address(10.9.9.9):1"
+    );
+    let own = others.replace(
+        "labels: {",
+        "labels: {endpointslice.kubernetes.io/managed-by: endpointslice-controller.k8s.io, ",
+    );
+    assert_eq!(to_in(&(selecting + &own), "svc/db:80").unwrap(), "db: b:99");
 }
