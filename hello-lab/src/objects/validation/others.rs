@@ -81,6 +81,7 @@ pub(super) fn service(spec: &Value) -> Vec<FieldError> {
         &spec["sessionAffinity"],
         &["ClientIP", "None"],
     ));
+    errors.extend(of_other_types(spec));
     errors.extend(names::labels("spec.selector", &labels_of(&json!({"labels": spec["selector"]}))));
     let mut seen = BTreeSet::new();
     for (index, port) in each(&spec["ports"]).enumerate() {
@@ -88,6 +89,38 @@ pub(super) fn service(spec: &Value) -> Vec<FieldError> {
         if !seen.insert((protocol, port["port"].as_i64())) {
             let value = json!({"port": port["port"], "protocol": protocol});
             errors.push(FieldError::duplicate(format!("spec.ports[{index}]"), value));
+        }
+    }
+    errors
+}
+
+/// Of a Service of type `ClusterIP`, the only one that the lab has, what others alone may have.
+fn of_other_types(spec: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass", "loadBalancerSourceRanges"]
+    {
+        let value = &spec[field];
+        if !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()) {
+            let detail = "may only be used when `type` is 'LoadBalancer'";
+            errors.push(FieldError::forbidden(format!("spec.{field}"), detail));
+        }
+    }
+    let policy = &spec["externalTrafficPolicy"];
+    let is_external = each(&spec["externalIPs"]).next().is_some();
+    if policy.as_str().is_some_and(|policy| !policy.is_empty()) && !is_external {
+        let detail = "may only be set for externally-accessible services";
+        errors.push(FieldError::invalid("spec.externalTrafficPolicy", policy.clone(), detail));
+    }
+    let check = &spec["healthCheckNodePort"];
+    if check.as_i64().is_some_and(|port| port != 0) {
+        let detail =
+            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        errors.push(FieldError::invalid("spec.healthCheckNodePort", check.clone(), detail));
+    }
+    for (index, port) in each(&spec["ports"]).enumerate() {
+        if port["nodePort"].as_i64().is_some_and(|port| port != 0) {
+            let path = format!("spec.ports[{index}].nodePort");
+            errors.push(FieldError::forbidden(path, "may not be used when `type` is 'ClusterIP'"));
         }
     }
     errors
