@@ -77,7 +77,8 @@ pub(super) fn not_enforced(spec: &PodSpec, privileged: bool) -> Vec<String> {
     let resources = |container: &Container| {
         container.resources.as_ref().is_some_and(|resources| resources.limits.is_some())
     };
-    if all(spec).any(resources) {
+    let of_the_pod_itself = spec.resources.as_ref().is_some_and(|all| all.limits.is_some());
+    if all(spec).any(resources) || of_the_pod_itself {
         missing.push("resources.limits".to_owned());
     }
     let further = all(spec).flat_map(|container| further(container, &own(container)));
@@ -99,6 +100,12 @@ fn further(container: &Container, context: &SecurityContext) -> Vec<&'static str
         ("capabilities.add", added.is_some_and(|added| !added.is_empty())),
         ("seLinuxOptions", context.se_linux_options.is_some()),
         ("appArmorProfile", context.app_armor_profile.is_some()),
+        (
+            "procMount",
+            is_given(context.proc_mount.as_deref())
+                && context.proc_mount.as_deref() != Some("Default"),
+        ),
+        ("windowsOptions", context.windows_options.is_some()),
         ("hostPort", container.ports.iter().flatten().any(host_port)),
         ("lifecycle.stopSignal (it is SIGTERM)", stop_signal.is_some()),
         (
@@ -119,6 +126,17 @@ fn of_the_pod(spec: &PodSpec) -> Vec<&'static str> {
         ("setHostnameAsFQDN", spec.set_hostname_as_fqdn == Some(true)),
         ("runtimeClassName", is_given(spec.runtime_class_name.as_deref())),
         ("resourceClaims", spec.resource_claims.iter().flatten().next().is_some()),
+        ("hostnameOverride", is_given(spec.hostname_override.as_deref())),
+        ("priorityClassName", is_given(spec.priority_class_name.as_deref())),
+        (
+            "os (programs of this machine run)",
+            spec.os.as_ref().is_some_and(|os| os.name != "linux"),
+        ),
+        (
+            "automountServiceAccountToken (service accounts have no tokens)",
+            spec.automount_service_account_token == Some(true),
+        ),
+        ("windowsOptions", context.windows_options.is_some()),
         ("sysctls", context.sysctls.iter().flatten().next().is_some()),
         ("seLinuxOptions", context.se_linux_options.is_some()),
         ("appArmorProfile", context.app_armor_profile.is_some()),
@@ -147,6 +165,17 @@ pub(super) fn missing_sctp(spec: &PodSpec, kernel_has_sctp: impl Fn() -> bool) -
     })
 }
 
+/// What a pod is told whose service account is nowhere: the lab gives no account any rights, so it runs.
+pub(super) fn missing_account(spec: &PodSpec, exists: impl Fn(&str) -> bool) -> Option<String> {
+    let name = spec.service_account_name.as_deref().unwrap_or_default();
+    // Every namespace gets this one, a moment after it is made.
+    (!["", "default"].contains(&name) && !exists(name)).then(|| {
+        format!(
+            "there is no ServiceAccount {name:?} here: a cluster would refuse to create this pod"
+        )
+    })
+}
+
 fn probes(container: &Container) -> impl Iterator<Item = &Probe> {
     let probes = [&container.liveness_probe, &container.readiness_probe, &container.startup_probe];
     probes.into_iter().flatten()
@@ -171,6 +200,9 @@ fn is_of_the_pod(get: &HTTPGetAction) -> bool {
 fn is_given(text: Option<&str>) -> bool {
     text.is_some_and(|text| !text.is_empty())
 }
+
+#[cfg(test)]
+mod fields;
 
 #[cfg(test)]
 mod tests {
@@ -228,6 +260,15 @@ mod tests {
         assert!(missing_sctp(&sctp, || false).unwrap().contains("reach 81 ("));
         assert_eq!(missing_sctp(&sctp, || true), None);
         assert_eq!(missing_sctp(&spec(json!({})), || panic!("nobody needs to know")), None);
+    }
+
+    #[test]
+    fn a_pod_whose_service_account_is_nowhere_is_told() {
+        let named = |name: &str| spec(json!({"serviceAccountName": name}));
+        assert!(missing_account(&named("x"), |_| false).unwrap().contains("\"x\""));
+        assert_eq!(missing_account(&named("x"), |name| name == "x"), None);
+        assert_eq!(missing_account(&named("default"), |_| false), None);
+        assert_eq!(missing_account(&spec(json!({})), |_| false), None);
     }
 
     #[test]

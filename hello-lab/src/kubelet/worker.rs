@@ -20,7 +20,7 @@ use super::{deadline, unsupported};
 use crate::loops::panic_text;
 use crate::node::network::{self, PodNetwork};
 use crate::objects::events::Severity;
-use crate::objects::{Object, deletion};
+use crate::objects::{Key, Kind, Object, deletion};
 use crate::shim::Pod;
 
 /// Runs `pod` until it is wanted no more, then removes it from the store.
@@ -124,6 +124,12 @@ impl Running {
         }
         if let Some(message) = unsupported::missing_sctp(self.spec(), network::kernel_has_sctp) {
             self.tell(Severity::Warning, "MissingProtocol", &message);
+        }
+        let store = &self.surroundings.store;
+        if let Some(message) = unsupported::missing_account(self.spec(), |name| {
+            store.get(&Key::new(Kind::ServiceAccount, self.pod.namespace(), name)).is_ok()
+        }) {
+            self.tell(Severity::Warning, "MissingServiceAccount", &message);
         }
         loop {
             let volumes = tokio::select! {

@@ -118,6 +118,10 @@ fn pod_spec(path: &str, spec: &Value) -> Vec<FieldError> {
             }
         }
     }
+    if each(&spec["ephemeralContainers"]).next().is_some() {
+        let path = format!("{path}.ephemeralContainers");
+        errors.push(FieldError::forbidden(path, "cannot be set on create"));
+    }
     errors.extend(pod::further(path, spec));
     errors.extend(volumes::check(path, spec));
     if let Some(policy) = spec["restartPolicy"].as_str()
