@@ -23,20 +23,34 @@ use crate::objects::events::Severity;
 use crate::objects::{Key, Kind, Object, deletion};
 use crate::shim::Pod;
 
+/// How long a pod whose name returns stays at least once it is deleted. kubectl asks for it twice, within some
+/// milliseconds, before it watches; were the first the old one and the second the new, it would wait for the
+/// end of the new one (`IsDeleted` of k8s.io/kubectl/pkg/cmd/wait/delete.go). No kubelet is as quick.
+const LOOKED_FOR: Duration = Duration::from_millis(200);
+
 /// Runs `pod` until it is wanted no more, then removes it from the store.
 pub(super) async fn run(
     surroundings: Surroundings,
     pod: Arc<Object>,
-    mut wanted: watch::Receiver<Wanted>,
+    wanted: watch::Receiver<Wanted>,
 ) {
     let running = Arc::new(Running::new(surroundings, pod));
-    let life = AssertUnwindSafe(live(&running, &wanted)).catch_unwind().await;
-    if let Err(panic) = life {
-        // A fault of ours, which this pod has to bear and no other.
-        running.fail(&format!("hello-lab's worker panicked: {}", panic_text(&*panic)));
-    }
+    let life = async {
+        let life = AssertUnwindSafe(live(&running, &wanted)).catch_unwind().await;
+        if let Err(panic) = life {
+            // A fault of ours, which this pod has to bear and no other.
+            running.fail(&format!("hello-lab's worker panicked: {}", panic_text(&*panic)));
+        }
+    };
     // Containers may end by themselves; the pod stays until somebody deletes it.
-    stopping(&mut wanted).await;
+    let deleted = async {
+        stopping(&mut wanted.clone()).await;
+        Instant::now()
+    };
+    let ((), deleted) = tokio::join!(life, deleted);
+    if running.name_returns() && matches!(*wanted.borrow(), Wanted::Stop(_)) {
+        tokio::time::sleep(LOOKED_FOR.saturating_sub(deleted.elapsed())).await;
+    }
     running.clean_up();
 }
 
@@ -74,6 +88,13 @@ async fn time_to_stop(mut wanted: watch::Receiver<Wanted>) -> Duration {
 }
 
 impl Running {
+    /// Whether a pod of the same name comes in this one's place.
+    fn name_returns(&self) -> bool {
+        let mut owners =
+            self.pod.value()["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+        owners.any(|owner| owner["kind"] == "StatefulSet" && owner["controller"] == true)
+    }
+
     /// Says that no container runs or will, and why.
     fn fail(&self, message: &str) {
         tracing::error!("pod {}/{}: {message}", self.pod.namespace(), self.pod.name());
