@@ -118,6 +118,8 @@ impl Running {
             ("hostname", format!("{hostname}\n")),
             // A machine's own list may send names to its local resolver daemon, past the pod's.
             ("nsswitch.conf", "hosts: files dns\n".to_owned()),
+            // busybox's, which tutorials mean, gives up at once; GNU's tries twenty times.
+            ("wgetrc", "tries = 1\n".to_owned()),
         ];
         let files = files.map(|(name, content)| (name.to_owned(), content)).into();
         let privileged = self.surroundings.privileged;
