@@ -146,8 +146,18 @@ async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
         (&Method::GET, None, None) => read::list(api, &call),
         (&Method::GET, Some(name), None) => read::get(api, &call, name),
         (&Method::GET, Some(name), Some("log")) if known("log") => log::read(api, &call, name),
-        (&Method::GET, Some(name), Some("status")) if known("status") => {
+        (&Method::GET, Some(name), Some(part @ ("ephemeralcontainers" | "status")))
+            if known(part) =>
+        {
             read::get(api, &call, name)
+        }
+        (&Method::PUT, Some(name), Some("ephemeralcontainers")) if known("ephemeralcontainers") => {
+            update::replace(api, &call, name, &body)
+        }
+        (&Method::PATCH, Some(name), Some("ephemeralcontainers"))
+            if known("ephemeralcontainers") =>
+        {
+            update::patch(api, &call, name, &body)
         }
         (&Method::PUT | &Method::PATCH, Some(_), Some("status")) if known("status") => {
             Err(ApiError::NotInTheLab("changes of a status by clients"))
@@ -218,7 +228,6 @@ fn authenticate(headers: &HeaderMap, token: &str) -> Result<(), ApiError> {
 fn not_in_the_lab(path: &str) -> Option<&'static str> {
     match path.rsplit('/').next()? {
         "proxy" => Some("kubectl proxy to pods, Services and nodes"),
-        "ephemeralcontainers" => Some("kubectl debug"),
         "binding" => Some("binding of pods to nodes"),
         "token" => Some("token of service accounts"),
         _ => None,

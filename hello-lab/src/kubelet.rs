@@ -38,6 +38,10 @@ mod volumes;
 
 pub(crate) mod container;
 
+mod companions;
+
+mod ephemeral;
+
 mod init;
 
 mod worker;
@@ -55,6 +59,8 @@ use crate::objects::{Kind, Object};
 
 struct Worker {
     wanted: watch::Sender<Wanted>,
+    /// The pod with all its ephemeral containers.
+    latest: watch::Sender<Arc<Object>>,
     task: JoinHandle<()>,
 }
 
@@ -71,13 +77,21 @@ pub async fn run(surroundings: Surroundings) {
             let wanted = wanted(pod);
             if let Some(worker) = workers.get(pod.uid()) {
                 tell(worker, wanted);
+                worker.latest.send_if_modified(|before| {
+                    let differs = ephemeral::count(before) != ephemeral::count(pod);
+                    if differs {
+                        *before = Arc::clone(pod);
+                    }
+                    differs
+                });
             } else {
                 let (sender, receiver) = watch::channel(wanted);
+                let (latest, follower) = watch::channel(Arc::clone(pod));
                 let span =
                     tracing::info_span!("pod", namespace = pod.namespace(), name = pod.name());
-                let work = worker::run(surroundings.clone(), Arc::clone(pod), receiver);
+                let work = worker::run(surroundings.clone(), follower, receiver);
                 let task = tokio::spawn(work.instrument(span));
-                let worker = Worker { wanted: sender, task };
+                let worker = Worker { wanted: sender, latest, task };
                 workers.insert(pod.uid().to_owned(), worker);
             }
         }

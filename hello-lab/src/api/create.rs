@@ -16,7 +16,7 @@ use super::options::WriteOptions;
 use super::path::check_identity;
 use crate::objects::admission::{admit, check_namespace};
 use crate::objects::meta::{now, random_suffix};
-use crate::objects::validation::validate;
+use crate::objects::validation::validate_new;
 use crate::objects::{Object, StoreError};
 
 pub(super) fn create(api: &Api, call: &Call, body: &[u8]) -> Result<Response, ApiError> {
@@ -49,7 +49,7 @@ pub(super) fn create(api: &Api, call: &Call, body: &[u8]) -> Result<Response, Ap
     check_namespace(&api.store, object, kind)?;
     // Kept until the object is stored.
     let _admitted = admit(&api.store, kind, object)?;
-    refuse_invalid(kind, object, validate(kind, object))?;
+    refuse_invalid(kind, object, validate_new(kind, object))?;
     let mut object = document.value;
     let created = if options.dry_run {
         let key = call.key(object["metadata"]["name"].as_str().unwrap_or_default());

@@ -128,6 +128,7 @@ fn resources(group: &str, version: &str) -> Value {
         for sub in resource.subresources {
             let (kind, verbs) = match *sub {
                 "eviction" => ("Eviction", json!(["create"])),
+                "ephemeralcontainers" => (resource.kind, json!(["get", "patch", "update"])),
                 "scale" => ("Scale", json!(["get", "patch", "update"])),
                 "attach" => ("PodAttachOptions", json!(["create", "get"])),
                 "exec" => ("PodExecOptions", json!(["create", "get"])),

@@ -140,7 +140,8 @@ pub(super) fn container(pod: &Object, named: &str) -> Result<String, ApiError> {
         let containers = pod.value()["spec"][list].as_array().into_iter().flatten();
         containers.filter_map(|one| one["name"].as_str()).collect()
     };
-    let (names, init) = (names("containers"), names("initContainers"));
+    let (names, init, ephemeral) =
+        (names("containers"), names("initContainers"), names("ephemeralContainers"));
     let pod = pod.name();
     match (named, &names[..]) {
         ("", [only]) => Ok((*only).to_owned()),
@@ -154,7 +155,9 @@ pub(super) fn container(pod: &Object, named: &str) -> Result<String, ApiError> {
                 "a container name must be specified for pod {pod}, choose one of: {names:?}{further}"
             )))
         }
-        (named, names) if names.contains(&named) || init.contains(&named) => Ok(named.to_owned()),
+        (named, names) if [names, &init, &ephemeral].iter().any(|list| list.contains(&named)) => {
+            Ok(named.to_owned())
+        }
         (named, _) => {
             Err(ApiError::BadRequest(format!("container {named} is not valid for pod {pod}")))
         }
@@ -162,7 +165,7 @@ pub(super) fn container(pod: &Object, named: &str) -> Result<String, ApiError> {
 }
 
 pub(super) fn waiting_reason(pod: &Object, container: &str) -> String {
-    let lists = ["initContainerStatuses", "containerStatuses"];
+    let lists = ["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"];
     let statuses = lists.into_iter().filter_map(|list| pod.value()["status"][list].as_array());
     let reason = statuses
         .flatten()

@@ -17,8 +17,8 @@ use super::options::WriteOptions;
 use super::patch::Patch;
 use super::path::check_identity;
 use crate::objects::admission::admit_change;
-use crate::objects::object::presented;
-use crate::objects::validation::{validate, validate_change};
+use crate::objects::object::{presented, remove};
+use crate::objects::validation::{ephemeral, validate, validate_change};
 use crate::objects::{Key, Object, StoreError, deletion};
 
 pub(super) fn replace(
@@ -75,6 +75,19 @@ pub(super) fn patch(api: &Api, call: &Call, name: &str, body: &[u8]) -> Result<R
     change(api, call, &call.key(name), options, &patch.duplicates, edit, wrong)
 }
 
+/// A pod with the ephemeral containers of another, of which nothing else is taken
+/// (`dropNonEphemeralContainerUpdates` of pkg/registry/core/pod).
+fn with_ephemeral_containers(pod: &Value, other: &Value) -> Value {
+    let mut pod = pod.clone();
+    for (parent, field) in [("spec", "ephemeralContainers"), ("metadata", "resourceVersion")] {
+        match &other[parent][field] {
+            Value::Null => remove(&mut pod[parent], field),
+            value => pod[parent][field] = value.clone(),
+        }
+    }
+    pod
+}
+
 /// Changes an object by `edit`. What is `wrong` with its fields is told so.
 fn change(
     api: &Api,
@@ -87,16 +100,24 @@ fn change(
 ) -> Result<Response, ApiError> {
     let kind = call.target.kind;
     let form = call.form()?;
+    let is_ephemeral = call.target.subresource.as_deref() == Some("ephemeralcontainers");
     let mut warnings = Warnings::new();
     let mut apply = |value: &mut Value| -> Result<(), ApiError> {
         let before = value.clone();
         let mut after = edit(&before)?;
+        if is_ephemeral {
+            after = with_ephemeral_containers(&before, &after);
+        }
         warnings = check_fields(kind, &mut after, duplicates, options.fields)
             .map_err(|fault| wrong(key, &fault))?;
         check_version(&after)?;
         admit_change(kind, &before, &mut after);
         let mut errors = validate(kind, &after);
-        errors.extend(validate_change(kind, &before, &after));
+        errors.extend(if is_ephemeral {
+            ephemeral::check_change(&before, &after)
+        } else {
+            validate_change(kind, &before, &after)
+        });
         refuse_invalid(kind, &after, errors)?;
         *value = after;
         Ok(())

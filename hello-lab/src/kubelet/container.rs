@@ -60,6 +60,8 @@ pub(super) enum Role {
     Init,
     /// One that runs beside those that come after it.
     Sidecar,
+    /// One that a person adds to look at a pod that runs.
+    Ephemeral,
 }
 
 /// Why a container that runs is to be started again.
@@ -75,7 +77,7 @@ impl Role {
     fn starts_again(self, policy: Option<&str>, code: i32) -> bool {
         match (self, policy) {
             (Self::Sidecar, _) => true,
-            (_, Some("Never")) => false,
+            (Self::Ephemeral, _) | (_, Some("Never")) => false,
             (Self::Init, _) | (_, Some("OnFailure")) => code != 0,
             (Self::App, _) => true,
         }
@@ -380,6 +382,7 @@ mod tests {
             (Role::Init, Some("OnFailure"), false, true),
             (Role::Init, Some("Never"), false, false),
             (Role::Sidecar, Some("Never"), true, true),
+            (Role::Ephemeral, Some("Always"), false, false),
         ] {
             let again = [0, 1].map(|code| role.starts_again(policy, code));
             assert_eq!(again, [after_success, after_failure], "{role:?} {policy:?}");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{self as core, PodSpec};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::attach::Attachables;
 use super::exec::Containers;
@@ -65,6 +66,8 @@ pub(super) fn is_sidecar(container: &core::Container) -> bool {
 pub(super) struct Running {
     pub surroundings: Surroundings,
     pub pod: Arc<Object>,
+    /// The pod with the ephemeral containers that it has by now.
+    pub latest: watch::Receiver<Arc<Object>>,
     status: Mutex<Known>,
 }
 
@@ -75,9 +78,11 @@ struct Known {
 }
 
 impl Running {
-    pub(super) fn new(surroundings: Surroundings, pod: Arc<Object>) -> Self {
+    pub(super) fn new(surroundings: Surroundings, latest: watch::Receiver<Arc<Object>>) -> Self {
         let status = PodStatus { started: now(), ..PodStatus::default() };
-        let running = Self { surroundings, pod, status: Mutex::new(Known { status, changes: 0 }) };
+        let pod = Arc::clone(&latest.borrow());
+        let status = Mutex::new(Known { status, changes: 0 });
+        let running = Self { surroundings, pod, latest, status };
         let spec = running.spec().clone();
         running.update(|status| {
             status.may_end = !matches!(spec.restart_policy.as_deref(), None | Some("Always"));

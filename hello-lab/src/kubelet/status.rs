@@ -21,6 +21,8 @@ pub(super) struct PodStatus {
     pub init: Vec<InitStatus>,
     /// Its containers by name.
     pub containers: BTreeMap<String, ContainerStatus>,
+    /// Its ephemeral containers, in their order. The pod's own state does not depend on them.
+    pub ephemeral: Vec<(String, ContainerStatus)>,
     /// Why the whole pod has failed, where it was ended before its time: a reason and a message.
     pub ended_early: Option<(&'static str, &'static str)>,
 }
@@ -196,7 +198,10 @@ impl PodStatus {
     /// What is known of the container of this name.
     pub(super) fn container(&mut self, name: &str) -> Option<&mut ContainerStatus> {
         let init = self.init.iter_mut().find(|one| one.name == name);
-        init.map(|one| &mut one.status).or_else(|| self.containers.get_mut(name))
+        let ephemeral = self.ephemeral.iter_mut().find(|one| one.0 == name);
+        init.map(|one| &mut one.status)
+            .or_else(|| self.containers.get_mut(name))
+            .or_else(|| ephemeral.map(|one| &mut one.1))
     }
 
     /// What is known of each container that has not ended for good.
@@ -300,6 +305,10 @@ impl PodStatus {
         });
         if !self.init.is_empty() {
             status["initContainerStatuses"] = self.init.iter().map(InitStatus::json).collect();
+        }
+        if !self.ephemeral.is_empty() {
+            let all = self.ephemeral.iter().map(|(name, container)| container.json(name));
+            status["ephemeralContainerStatuses"] = all.collect();
         }
         if let Some((reason, message)) = self.ended_early.filter(|_| phase == "Failed") {
             status["reason"] = reason.into();

@@ -89,6 +89,16 @@ pub(super) fn not_enforced(spec: &PodSpec, privileged: bool) -> Vec<String> {
     missing
 }
 
+/// What is not enforced for an ephemeral container, one word for each.
+pub(super) fn of_an_ephemeral_container(container: &Container, privileged: bool) -> Vec<String> {
+    let alone = PodSpec { containers: vec![container.clone()], ..PodSpec::default() };
+    let mut missing = not_enforced(&alone, privileged);
+    if container.volume_mounts.iter().flatten().next().is_some() {
+        missing.push("volumeMounts (a pod's volumes are mounted when it starts)".to_owned());
+    }
+    missing
+}
+
 /// Of one container, what else it asks for and does not get.
 fn further(container: &Container, context: &SecurityContext) -> Vec<&'static str> {
     let stop_signal = container.lifecycle.as_ref().and_then(|one| one.stop_signal.as_ref());

@@ -9,14 +9,14 @@ use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::companions::Companions;
 use super::container::{Container, Role};
-use super::init::{self, Sidecars};
 use super::pod::{Running, Surroundings, Wanted};
 use super::resolution::{self, Resolution};
 use super::sandbox::PodSandbox;
 use super::status::State;
 use super::volumes::{self, Volumes};
-use super::{deadline, unsupported};
+use super::{deadline, ephemeral, init, unsupported};
 use crate::loops::panic_text;
 use crate::node::network::{self, PodNetwork};
 use crate::objects::events::Severity;
@@ -31,7 +31,7 @@ const LOOKED_FOR: Duration = Duration::from_millis(200);
 /// Runs `pod` until it is wanted no more, then removes it from the store.
 pub(super) async fn run(
     surroundings: Surroundings,
-    pod: Arc<Object>,
+    pod: watch::Receiver<Arc<Object>>,
     wanted: watch::Receiver<Wanted>,
 ) {
     let running = Arc::new(Running::new(surroundings, pod));
@@ -197,7 +197,7 @@ impl Running {
         sandbox: &Arc<PodSandbox>,
         wanted: &watch::Receiver<Wanted>,
     ) {
-        let mut sidecars = Sidecars::default();
+        let (mut sidecars, mut ephemeral) = (Companions::default(), Companions::default());
         let deadline = {
             let mut work = pin!(async {
                 if init::run(self, sandbox, wanted, &mut sidecars).await {
@@ -212,9 +212,13 @@ impl Running {
                     work.await;
                     deadline
                 }
+                never = ephemeral::follow(self, sandbox, &mut ephemeral) => match never {},
             }
         };
-        sidecars.stop(deadline, wanted.clone()).await;
+        tokio::join!(
+            ephemeral.stop(deadline, wanted.clone()),
+            sidecars.stop(deadline, wanted.clone()),
+        );
     }
 
     async fn run_apps(

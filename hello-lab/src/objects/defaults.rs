@@ -117,7 +117,7 @@ fn pod_spec(spec: &mut Value) {
     set(spec, "dnsPolicy", || "ClusterFirst".into());
     set(spec, "schedulerName", || "default-scheduler".into());
     volumes::apply(spec);
-    for list in ["initContainers", "containers"] {
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
         let containers = spec.get_mut(list).and_then(Value::as_array_mut);
         containers.into_iter().flatten().for_each(container);
     }

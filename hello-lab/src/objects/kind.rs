@@ -112,7 +112,7 @@ kinds! {
     Event ["ev"];
     Namespace ["ns"].with(&["status"]);
     Node ["no"].with(&["status"]);
-    Pod ["po"].in_all().with(&["attach", "eviction", "exec", "log", "portforward", "status"]);
+    Pod ["po"].in_all().with(&["attach", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "status"]);
     Secret [];
     Service ["svc"].in_all().with(&["status"]);
     ServiceAccount ["sa"];

@@ -2,6 +2,7 @@
 //! over them; those of a NetworkPolicy are netpol's.
 
 mod data;
+pub mod ephemeral;
 mod lifecycle;
 mod metadata;
 mod others;
@@ -68,6 +69,16 @@ pub fn validate(kind: Kind, object: &Value) -> Vec<FieldError> {
     errors
 }
 
+/// What is wrong with a new object.
+#[must_use]
+pub fn validate_new(kind: Kind, object: &Value) -> Vec<FieldError> {
+    let mut errors = validate(kind, object);
+    if kind == Kind::Pod && each(&object["spec"]["ephemeralContainers"]).next().is_some() {
+        errors.push(FieldError::forbidden("spec.ephemeralContainers", "cannot be set on create"));
+    }
+    errors
+}
+
 /// What is wrong with a change of an object: fields that cannot change.
 #[must_use]
 pub fn validate_change(kind: Kind, before: &Value, after: &Value) -> Vec<FieldError> {
@@ -118,10 +129,7 @@ fn pod_spec(path: &str, spec: &Value) -> Vec<FieldError> {
             }
         }
     }
-    if each(&spec["ephemeralContainers"]).next().is_some() {
-        let path = format!("{path}.ephemeralContainers");
-        errors.push(FieldError::forbidden(path, "cannot be set on create"));
-    }
+    errors.extend(ephemeral::check(path, spec));
     errors.extend(pod::further(path, spec));
     errors.extend(volumes::check(path, spec));
     if let Some(policy) = spec["restartPolicy"].as_str()

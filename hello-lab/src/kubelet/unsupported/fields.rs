@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{not_enforced, refusal};
 use crate::objects::Kind;
-use crate::objects::validation::validate;
+use crate::objects::validation::validate_new;
 
 /// What becomes of a field.
 enum Fate {
@@ -54,7 +54,7 @@ fn walk<T: JsonSchema>(place: &str, fates: Vec<(&str, Fate)>) {
             Done | Same => continue,
             Told(value) => not_enforced(&spec(value), false).join(", "),
             Refused(value) => refusal(&spec(value)).unwrap_or_default(),
-            Invalid(value) => format!("{:?}", validate(Kind::Pod, &pod(value))),
+            Invalid(value) => format!("{:?}", validate_new(Kind::Pod, &pod(value))),
         };
         assert!(said.contains(name), "{}.{name}: {said:?}", T::schema_name());
     }

@@ -46,7 +46,7 @@ pub(super) fn further(path: &str, spec: &Value) -> Vec<FieldError> {
     errors
 }
 
-fn container(path: &str, container: &Value) -> Vec<FieldError> {
+pub(super) fn container(path: &str, container: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if let Some(image) = container["image"].as_str()
         && image != image.trim()
