@@ -127,23 +127,32 @@ fn logs_are_shown_cut_dated_and_followed() {
 #[test]
 fn changes_can_be_watched() {
     let lab = Lab::start(As::Myself);
-    let watch = |args: &[&str]| {
+    let watch = |args: &str| {
         let mut command = lab.command("timeout");
-        command.args(["10", "kubectl", "get", "-w", "--no-headers"]).args(args);
+        command.args(["30", "kubectl", "get", "-w", "--no-headers"]).args(args.split(' '));
         command.stdout(Stdio::piped()).spawn().unwrap()
     };
-    let all = watch(&["ns"]);
-    let one = watch(&["ns", "default"]);
-    // Both must be watching before something happens; there is nothing to ask for that.
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    let _ = lab.kubectl("create ns fresh");
-    let _ = lab.kubectl("label ns default seen=yes");
-    let text = |child: std::process::Child| {
-        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    let (mut all, mut one) = (watch("ns"), watch("ns default -L seen"));
+    let lines = |child: &mut std::process::Child| {
+        BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok)
     };
-    let (all, one) = (text(all), text(one));
-    assert_eq!(all.matches("fresh ").count(), 1, "{all}");
-    assert_eq!(one.matches("default ").count(), 2, "{one}");
+    let (mut all_lines, mut one_lines) = (lines(&mut all), lines(&mut one));
+    // kubectl watches from the list on that it shows first.
+    assert!(all_lines.any(|line| line.starts_with("kube-system ")));
+    assert_eq!(one_lines.next().unwrap().split_whitespace().count(), 3);
+    for change in
+        ["create ns fresh", "create ns last", "label ns default seen=yes", "label ns default seen-"]
+    {
+        let _ = lab.kubectl(change);
+    }
+    let seen: Vec<_> = all_lines.take_while(|line| !line.starts_with("last ")).collect();
+    assert_eq!(seen.iter().filter(|line| line.starts_with("fresh ")).count(), 1, "{seen:?}");
+    assert!(one_lines.next().unwrap().ends_with(" yes"));
+    assert_eq!(one_lines.next().unwrap().split_whitespace().count(), 3);
+    for mut child in [all, one] {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
 }
 
 #[test]
