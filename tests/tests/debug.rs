@@ -68,6 +68,31 @@ fn a_person_has_a_terminal_in_it_and_it_ends_with_its_pod() {
 }
 
 #[test]
+fn in_a_pod_with_volumes_it_has_none_of_them_and_says_so() {
+    const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  volumes: [{name: v, emptyDir: {}}]\n  \
+                       containers:\n  - {name: c, image: busybox, command: [sleep, \"1000\"], \
+                       volumeMounts: [{name: v, mountPath: /volume}]}\n";
+    for user in users() {
+        let lab = Lab::start(user);
+        let _ = lab.kubectl_with("apply -f -", POD);
+        let _ = lab.kubectl("wait --for=condition=Ready pod/p --timeout=30s");
+        let mut kubectl = lab.command("kubectl");
+        kubectl.args("debug p --image=busybox --profile=general -i -c tools -- sh -c".split(' '));
+        let said = run(kubectl.arg("ls -d /volume /.containers /etc/hosts 2>/dev/null"), "");
+        assert_eq!(said.stdout.trim_end(), "/etc/hosts", "{said:?}");
+        let body = "{\"spec\":{\"ephemeralContainers\":[{\"name\":\"a\",\"image\":\"busybox\",\"command\":[\"true\"],\
+                    \"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/volume\"}]}]}}";
+        let mut kubectl = lab.command("kubectl");
+        kubectl.args(["patch", "pod", "p", "--subresource=ephemeralcontainers", "-p", body]);
+        let _ = run(&mut kubectl, "").ok();
+        wait_for("the event", || {
+            lab.kubectl("get events").contains("volumeMounts (a pod's").then_some(())
+        });
+        lab.end();
+    }
+}
+
+#[test]
 fn what_a_container_to_debug_cannot_have_is_refused_and_others_can_be_added() {
     let lab = Lab::start(end_to_end::As::Myself);
     lab.install_hello_app();

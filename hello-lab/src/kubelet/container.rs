@@ -334,13 +334,16 @@ impl Container {
         let mut gone = pin!(wanted.wait_for(|wanted| *wanted == Wanted::Gone));
         let left = tokio::select! {
             status = process.wait() => return status,
-            left = self.before_end(grace, target) => left,
-            _ = &mut gone => Duration::ZERO,
+            left = self.before_end(grace, target) => Some(left),
+            _ = &mut gone => None,
         };
         process.signal(Signal::SIGTERM).await;
-        let ended = tokio::select! {
-            status = process.wait() => Some(status),
-            _ = tokio::time::timeout(left, gone) => None,
+        let ended = match left {
+            Some(left) => tokio::select! {
+                status = process.wait() => Some(status),
+                _ = tokio::time::timeout(left, gone) => None,
+            },
+            None => None,
         };
         process.kill().await;
         match ended {

@@ -2,6 +2,7 @@
 //! (`kubectl debug`, <https://kubernetes.io/docs/concepts/workloads/pods/ephemeral-containers/>). They are in the
 //! pod's network and see its processes, are never started again, and end with the pod.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -29,13 +30,14 @@ pub(super) async fn follow(
     companions: &mut Companions,
 ) -> Infallible {
     let mut latest = running.latest.clone();
-    // They are only ever added to.
-    let mut begun = 0;
+    // They are only ever added to, in any place.
+    let mut begun = BTreeSet::new();
     loop {
         let pod = Arc::clone(&latest.borrow_and_update());
-        for container in all(&pod).into_iter().skip(begun) {
-            begun += 1;
-            begin(running, sandbox, companions, container);
+        for container in all(&pod) {
+            if begun.insert(container.name.clone()) {
+                begin(running, sandbox, companions, container);
+            }
         }
         if latest.changed().await.is_err() {
             // The lab ends.

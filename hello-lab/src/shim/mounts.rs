@@ -35,6 +35,9 @@ const VOLUMES: &str = ".volumes";
 /// Where the containers' root folders are.
 const CONTAINERS: &str = ".containers";
 
+/// The folder among them of containers that the pod gets later; no name of a container has a dot.
+const LATER: &str = ".later";
+
 /// What may be written in a folder that only has others in it: nothing.
 const SKELETON: &str = "mode=755,size=1m";
 
@@ -50,6 +53,8 @@ pub(super) struct Roots {
     own: Option<OwnedFd>,
     /// A container's, or why it has none.
     containers: BTreeMap<String, anyhow::Result<OwnedFd>>,
+    /// That of containers that the pod gets later, which have no volumes.
+    later: Option<anyhow::Result<OwnedFd>>,
 }
 
 impl Roots {
@@ -67,18 +72,20 @@ impl Roots {
                 .context("cannot mount a volume")?;
         }
         let own = folder(Path::new("/")).context("cannot open the pod's root folder")?;
-        let made = pod.mounts.iter().map(|(name, mounts)| {
+        let make = |name: &str, mounts: &[Mount]| {
             let place = Path::new("/").join(CONTAINERS).join(name);
-            (name.clone(), container(&own, &place, mounts, &places))
-        });
+            container(&own, &place, mounts, &places)
+        };
+        let made = pod.mounts.iter().map(|(name, mounts)| (name.clone(), make(name, mounts)));
         let containers = made.collect();
+        let later = Some(make(LATER, &[]));
         for place in &places {
             umount2(place, MntFlags::MNT_DETACH).context("cannot let go of a volume")?;
             fs::remove_dir(place).context("cannot remove a volume's folder")?;
         }
         fs::remove_dir(Path::new("/").join(VOLUMES))
             .context("cannot remove the volumes' folder")?;
-        Ok(Self { own: Some(own), containers })
+        Ok(Self { own: Some(own), containers, later })
     }
 
     /// Does something in the root folder of a container.
@@ -88,7 +95,7 @@ impl Roots {
         act: impl FnOnce() -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let Some(own) = &self.own else { return act() };
-        match self.containers.get(container) {
+        match self.containers.get(container).or(self.later.as_ref()) {
             Some(Ok(root)) => within(own, root, act),
             Some(Err(error)) => Err(anyhow!("{error:#}")),
             None => bail!("the pod has no container {container:?}"),
