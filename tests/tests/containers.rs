@@ -243,3 +243,30 @@ spec:
         lab.end();
     }
 }
+
+#[test]
+fn a_pod_that_is_deleted_by_force_while_it_ends_is_gone_and_nothing_panics() {
+    const SCRIPT: &str = r#"
+set -e
+kubectl apply -f - <<'POD'
+apiVersion: v1
+kind: Pod
+metadata: {name: slow}
+spec:
+  containers:
+  - name: c
+    image: busybox
+    command: [sleep, "1000"]
+    lifecycle: {preStop: {exec: {command: [sleep, "1000"]}}}
+POD
+kubectl wait --for=condition=Ready pod/slow --timeout=20s
+kubectl delete pod slow --wait=false
+kubectl delete pod slow --force --grace-period=0
+kubectl wait --for=delete pod/slow --timeout=20s
+"#;
+    for user in users() {
+        let (mut lab, _home) = end_to_end::command_as(user, end_to_end::program("hello-lab"));
+        let said = end_to_end::run(lab.args(["run", "--", "bash", "-c", SCRIPT]), "");
+        assert!(said.status.success() && !said.stderr.contains("panicked"), "{said:?}");
+    }
+}
