@@ -249,7 +249,7 @@ pub fn manifests_and_findings(
         if path.as_os_str() == "-" {
             match stdin.take() {
                 Some(stdin) => reader.stream(stdin),
-                None => reader.find("-", None, "standard input can be read once only"),
+                None => reader.find("-", None, "it can be read once only, and - is given twice"),
             }
         } else {
             reader.path(path);

@@ -126,9 +126,22 @@ impl Reader {
         {
             let list = (!element.is_empty()).then_some(Items { kind: element, version });
             for (index, item) in value["items"].as_array().into_iter().flatten().enumerate() {
-                let document = source.document.part(&format!("items[{index}]"), item.clone());
+                let path = format!("items[{index}]");
+                if !item.is_object() {
+                    let message = format!("{path}: an object is wanted, not {item}");
+                    self.find(source.file, source.document.line(&path), message);
+                    continue;
+                }
+                let document = source.document.part(&path, item.clone());
                 self.object(&Source { file: source.file, document: &document }, list);
             }
+            return;
+        }
+        if kind == "List"
+            && let Some(items) = value.get("items")
+        {
+            let message = format!("items: a list is wanted, not {items}");
+            self.find(source.file, source.document.line("items"), message);
             return;
         }
         let found = version.map_or_else(

@@ -64,6 +64,21 @@ fn lists_are_read_typed_and_not() {
 }
 
 #[test]
+fn what_is_no_list_of_objects_is_refused_as_kubectl_does() {
+    for (items, expected) in [
+        ("{}", "standard input:2: items: a list is wanted, not {}"),
+        ("a", "standard input:2: items: a list is wanted, not \"a\""),
+        ("[null]", "standard input:2: items[0]: an object is wanted, not null"),
+        ("[{kind: Secret}, 1]", "standard input:2: items[1]: an object is wanted, not 1"),
+    ] {
+        assert_eq!(read(&format!("kind: List\nitems: {items}\n")).unwrap_err(), [expected]);
+    }
+    for none in ["null", "[]"] {
+        assert!(read(&format!("kind: List\nitems: {none}\n")).is_ok(), "{none}");
+    }
+}
+
+#[test]
 fn every_workload_is_a_pod_of_its_template() {
     let template = "{metadata: {labels: {app: x}}, spec: {containers: [{name: c, ports: [{name: http, containerPort: 80}]}]}}";
     for kind in
