@@ -86,7 +86,15 @@ fn the_manifests_run_on_a_real_kubernetes_without_a_warning_and_restart_without_
             log.starts_with("Hello, world!\nVersion: 1.0.0\nHostname: hello-server-").then_some(())
         });
     }
-    assert_eq!(cluster.warnings(), Vec::<String>::new());
+    // A kubelet may ask before the server listens, where a machine is busy.
+    let is_of_the_start = |text: &String| {
+        text.contains("Readiness probe failed") && text.ends_with("connect: connection refused\"")
+    };
+    let warnings = || {
+        let all = cluster.warnings().into_iter();
+        all.filter(|text| !is_of_the_start(text)).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(), Vec::<String>::new());
 
     polls_through_restarts(|line, input| cluster.try_kubectl(line, input).ok());
     // That a server that drains is not ready is how it asks for no more requests; the kubelet goes on
@@ -97,8 +105,7 @@ fn the_manifests_run_on_a_real_kubernetes_without_a_warning_and_restart_without_
         text.contains("Readiness probe failed: HTTP probe failed with statuscode: 503")
             || (text.contains("Readiness probe failed") && !pods.contains(name))
     };
-    let others: Vec<_> =
-        cluster.warnings().into_iter().filter(|text| !is_of_the_end(text)).collect();
+    let others: Vec<_> = warnings().into_iter().filter(|text| !is_of_the_end(text)).collect();
     assert_eq!(others, Vec::<String>::new());
 }
 
