@@ -270,3 +270,28 @@ kubectl wait --for=delete pod/slow --timeout=20s
         assert!(said.status.success() && !said.stderr.contains("panicked"), "{said:?}");
     }
 }
+
+#[test]
+fn a_container_that_cannot_be_started_says_why_in_its_status() {
+    const PODS: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: nowhere}\nspec:\n  restartPolicy: Never\n  \
+                        containers: [{name: c, image: busybox, command: [sleep, \"9\"], workingDir: /no/where}]\n---\n\
+                        apiVersion: v1\nkind: Pod\nmetadata: {name: dotted}\nspec:\n  restartPolicy: Never\n  \
+                        volumes: [{name: v, emptyDir: {}}]\n  containers:\n  - {name: c, image: busybox, \
+                        command: [ls, -d, /x/.], volumeMounts: [{name: v, mountPath: /x, subPath: ./a/./b}]}\n";
+    for user in users() {
+        let lab = Lab::start(user);
+        let _ = lab.kubectl_with("apply -f -", PODS);
+        let state = "get pod nowhere -o jsonpath={.status.containerStatuses[0].state.terminated";
+        wait_for("its end", || {
+            (lab.kubectl(&format!("{state}.reason}}")) == "StartError").then_some(())
+        });
+        let said = lab.kubectl(&format!("{state}.message}}"));
+        assert!(said.contains("the working directory /no/where is not there"), "{said}");
+        assert_eq!(lab.kubectl(&format!("{state}.exitCode}}")), "128");
+        let events = lab.kubectl("get events");
+        assert!(events.contains("Error: hello-lab: cannot start the container"), "{events}");
+        let phase = "get pod dotted -o jsonpath={.status.phase}";
+        wait_for("its end", || (lab.kubectl(phase) == "Succeeded").then_some(()));
+        lab.end();
+    }
+}

@@ -245,3 +245,24 @@ fn a_pod_in_quarantine_is_replaced_and_secrets_and_endpoints_are_what_they_are()
     let _ = lab.kubectl("wait --for=condition=Complete job/poll --timeout=40s");
     lab.end();
 }
+
+#[test]
+fn a_roll_out_that_is_undone_brings_back_the_replica_set_that_was() {
+    const DEPLOYMENT: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec:\n  \
+                              selector: {matchLabels: {app: d}}\n  template:\n    metadata: {labels: {app: d}}\n    \
+                              spec: {containers: [{name: c, image: \"hello-server:1.0.0\", env: [{name: A, value: \"0\"}]}]}\n";
+    let lab = Lab::start(As::Myself);
+    for value in ["0", "1"] {
+        let _ =
+            lab.kubectl_with("apply -f -", &DEPLOYMENT.replace("\"0\"", &format!("\"{value}\"")));
+        let _ = lab.kubectl("rollout status deploy d --timeout=30s");
+    }
+    let _ = lab.kubectl("rollout undo deploy d");
+    let _ = lab.kubectl("rollout status deploy d --timeout=30s");
+    assert_eq!(lab.kubectl("get rs -o name").lines().count(), 2);
+    let history = lab.kubectl("rollout history deploy d");
+    let revisions: Vec<_> =
+        history.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(revisions, ["deployment.apps/d", "REVISION", "2", "3"], "{history}");
+    lab.end();
+}

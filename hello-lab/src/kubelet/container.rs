@@ -188,11 +188,12 @@ impl Container {
                 (self.stop(&mut process, restart.grace, target).await, false)
             }
         };
-        if process.was_refused() {
-            let message = format!("Error: cannot start container {name}: its log says why");
-            self.running.tell(Severity::Warning, "Failed", &message);
-        }
         self.status(|status| (status.ready, status.started) = (false, false));
+        if process.was_refused() {
+            // What the shim has written in the place of the program.
+            let said = self.end_of_log().await.unwrap_or_default();
+            return not_started(anyhow::anyhow!("{}", said.trim_end()));
+        }
         let (code, signal) = match &status {
             Ok(status) => (exit::number(*status), status.signal()),
             Err(_) => (255, None),

@@ -125,6 +125,8 @@ fn pod_spec(spec: &mut Value) {
 
 fn container(container: &mut Value) {
     set(container, "imagePullPolicy", || "IfNotPresent".into());
+    // A field of Go's that is never left out: a template is the same whether its writer said it or not.
+    set(container, "resources", || json!({}));
     for port in container["ports"].as_array_mut().into_iter().flatten() {
         set(port, "protocol", || "TCP".into());
     }

@@ -276,7 +276,7 @@ fn source(volume: &Path, sub_path: &Path) -> io::Result<OwnedFd> {
     let mode = Mode::from_raw_mode(fstat(&root)?.st_mode) & Mode::from_raw_mode(0o7777);
     let mut at = folder(volume)?;
     let mut whole = PathBuf::new();
-    for part in sub_path.components() {
+    for part in sub_path.components().filter(|part| *part != Component::CurDir) {
         let Component::Normal(name) = part else {
             return Err(io::Error::other("it has another part than names"));
         };

@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
@@ -180,7 +180,10 @@ fn spawn(spec: &Spec, program: Option<File>, streams: Vec<OwnedFd>) -> anyhow::R
         command
     };
     command.args(&spec.args).env_clear().envs(spec.env.iter().map(|(name, value)| (name, value)));
-    command.current_dir(spec.working_dir.as_deref().unwrap_or(Path::new("/")));
+    let folder = spec.working_dir.as_deref().unwrap_or(Path::new("/"));
+    // A container engine makes it; here it could only be made in memory, in which nobody would find anything.
+    ensure!(folder.is_dir(), "the working directory {} is not there", folder.display());
+    command.current_dir(folder);
     if let Some((user, group)) = spec.user {
         command.uid(user).gid(group);
     }

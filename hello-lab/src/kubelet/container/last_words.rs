@@ -20,6 +20,11 @@ impl Container {
         if code == 0 || policy != Some("FallbackToLogsOnError") {
             return None;
         }
+        self.end_of_log().await
+    }
+
+    /// The end of its log; none where nothing was written.
+    pub(super) async fn end_of_log(&self) -> Option<String> {
         let (logs, uid) = (&self.running.surroundings.logs, self.running.pod.uid());
         let log = logs.get(uid, &self.spec.name, false)?;
         let mut written = log.written();

@@ -17,7 +17,24 @@ const SOURCES: [&str; 3] = ["configMap", "secret", "downwardAPI"];
 pub(in crate::kubelet) fn refusal(spec: &PodSpec) -> Option<String> {
     let volumes = spec.volumes.iter().flatten().find_map(of_volume);
     let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
-    volumes.or_else(|| containers.into_iter().find_map(of_container))
+    volumes.or_else(|| containers.into_iter().find_map(of_container)).or_else(|| too_early(spec))
+}
+
+/// A part of an emptyDir is looked for when the pod starts, before what init containers make is there.
+fn too_early(spec: &PodSpec) -> Option<String> {
+    spec.init_containers.iter().flatten().next()?;
+    let is_empty_dir = |name: &str| {
+        let mut volumes = spec.volumes.iter().flatten();
+        volumes.any(|volume| volume.name == name && volume.empty_dir.is_some())
+    };
+    let mut mounts = spec.containers.iter().flat_map(|one| one.volume_mounts.iter().flatten());
+    let mount = mounts.find(|mount| {
+        is_empty_dir(&mount.name) && mount.sub_path.as_ref().is_some_and(|path| !path.is_empty())
+    })?;
+    Some(format!(
+        "a subPath of an emptyDir ({}) beside init containers, before which it is looked for; mount the whole",
+        mount.name
+    ))
 }
 
 fn of_volume(volume: &Volume) -> Option<String> {
@@ -97,6 +114,25 @@ mod tests {
         json_patch::merge(&mut container["volumeMounts"][0], mount);
         let spec = json!({"volumes": [one], "containers": [container]});
         refusal(&serde_json::from_value(spec).unwrap())
+    }
+
+    #[test]
+    fn a_part_of_an_empty_dir_is_refused_where_init_containers_may_make_it() {
+        let spec = |init: serde_json::Value, sub_path: &str| -> PodSpec {
+            let mounts = [json!({"name": "v", "mountPath": "/a", "subPath": sub_path})];
+            serde_json::from_value(json!({
+                "volumes": [{"name": "v", "emptyDir": {}}], "initContainers": init,
+                "containers": [{"name": "c", "volumeMounts": mounts}],
+            }))
+            .unwrap()
+        };
+        let one = json!([{"name": "i"}]);
+        assert!(
+            refusal(&spec(one.clone(), "conf")).unwrap().contains("subPath of an emptyDir (v)")
+        );
+        for right in [spec(one, ""), spec(json!([]), "conf")] {
+            assert_eq!(refusal(&right), None);
+        }
     }
 
     #[test]
