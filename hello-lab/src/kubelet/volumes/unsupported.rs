@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_part_of_an_empty_dir_is_refused_where_init_containers_may_make_it() {
-        let spec = |init: serde_json::Value, sub_path: &str| -> PodSpec {
+        let spec = |init: Value, sub_path: &str| -> PodSpec {
             let mounts = [json!({"name": "v", "mountPath": "/a", "subPath": sub_path})];
             serde_json::from_value(json!({
                 "volumes": [{"name": "v", "emptyDir": {}}], "initContainers": init,
