@@ -30,6 +30,8 @@ mod probe;
 
 mod identity;
 
+mod references;
+
 mod resolution;
 
 mod deadline;

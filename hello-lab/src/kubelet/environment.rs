@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{self as core, EnvVar, EnvVarSource};
-use serde_json::Value;
 
+use super::references::{self, ObjectMissing};
 use crate::node::network::NODE;
 use crate::objects::names::{API_SERVICE, NODE_NAME};
-use crate::objects::{Key, Kind, Object, Store};
+use crate::objects::{Kind, Object, Store};
 
 /// Names and values.
 pub(super) type Variables = Vec<(String, String)>;
@@ -17,13 +17,8 @@ pub(super) type Variables = Vec<(String, String)>;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum EnvironmentError {
     /// An object that is not there.
-    #[error("{kind} {name:?} not found")]
-    ObjectMissing {
-        /// `configmap` or `secret`.
-        kind: &'static str,
-        /// Its name.
-        name: String,
-    },
+    #[error(transparent)]
+    ObjectMissing(#[from] ObjectMissing),
     /// One without the key.
     #[error("couldn't find key {key} in {kind} {namespace}/{name}")]
     KeyMissing {
@@ -99,21 +94,13 @@ impl Surroundings<'_> {
 
     /// A field of the pod (`supportedFieldPaths` of the downward API).
     fn field(&self, path: &str) -> Result<String, EnvironmentError> {
-        let pod = self.pod.value();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        if let Some((map, key)) = path.strip_suffix("']").and_then(|path| path.split_once("['")) {
-            return match map {
-                "metadata.labels" => Ok(text(&pod["metadata"]["labels"][key])),
-                "metadata.annotations" => Ok(text(&pod["metadata"]["annotations"][key])),
-                _ => Err(EnvironmentError::UnknownField(path.to_owned())),
-            };
+        if let Some(text) = references::metadata(self.pod, path) {
+            return Ok(text);
         }
+        let account = &self.pod.value()["spec"]["serviceAccountName"];
         Ok(match path {
-            "metadata.name" => self.pod.name().to_owned(),
-            "metadata.namespace" => self.pod.namespace().to_owned(),
-            "metadata.uid" => self.pod.uid().to_owned(),
             "spec.nodeName" => NODE_NAME.to_owned(),
-            "spec.serviceAccountName" => text(&pod["spec"]["serviceAccountName"]),
+            "spec.serviceAccountName" => account.as_str().unwrap_or_default().to_owned(),
             "status.hostIP" | "status.hostIPs" => NODE.to_string(),
             "status.podIP" => self.addresses.first().cloned().unwrap_or_default(),
             "status.podIPs" => self.addresses.join(","),
@@ -148,14 +135,9 @@ impl Surroundings<'_> {
         name: &str,
         optional: Option<bool>,
     ) -> Result<BTreeMap<String, String>, EnvironmentError> {
-        let key = Key::new(source.kind, self.pod.namespace(), name);
-        match self.store.get(&key) {
-            Ok(object) => Ok((source.read)(&object)),
-            Err(_) if optional == Some(true) => Ok(BTreeMap::new()),
-            Err(_) => {
-                Err(EnvironmentError::ObjectMissing { kind: source.word, name: name.to_owned() })
-            }
-        }
+        let wanted = (source.kind, name);
+        let object = references::object(self.store, self.pod, wanted, optional == Some(true))?;
+        Ok(object.map(|object| (source.read)(&object)).unwrap_or_default())
     }
 
     /// Where the Services of the pod's namespace are
@@ -173,13 +155,11 @@ impl Surroundings<'_> {
 /// Where variables are read from.
 struct Source {
     kind: Kind,
-    /// As messages name it.
-    word: &'static str,
     read: fn(&Object) -> BTreeMap<String, String>,
 }
 
-const CONFIG_MAP: Source = Source { kind: Kind::ConfigMap, word: "configmap", read: texts };
-const SECRET: Source = Source { kind: Kind::Secret, word: "secret", read: secrets };
+const CONFIG_MAP: Source = Source { kind: Kind::ConfigMap, read: texts };
+const SECRET: Source = Source { kind: Kind::Secret, read: secrets };
 
 fn texts(map: &Object) -> BTreeMap<String, String> {
     map.typed::<core::ConfigMap>().data.clone().unwrap_or_default()
@@ -256,7 +236,7 @@ pub(super) fn expand(text: &str, named: impl Fn(&str) -> Option<String>) -> Stri
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{self as core, DownwardAPIVolumeFile, KeyToPath, Volume};
 
-use crate::objects::{Key, Kind, Object, Store};
+use super::super::references::{self, ObjectMissing};
+use crate::objects::{Kind, Object, Store};
 
 /// A volume's files by their paths in it.
 pub(super) type Files = BTreeMap<String, File>;
@@ -26,13 +27,8 @@ const DEFAULT_MODE: i32 = 0o644;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ContentError {
     /// An object that is not there.
-    #[error("{kind} {name:?} not found")]
-    ObjectMissing {
-        /// `configmap` or `secret`.
-        kind: &'static str,
-        /// Its name.
-        name: String,
-    },
+    #[error(transparent)]
+    ObjectMissing(#[from] ObjectMissing),
     /// One without the key.
     #[error("{which}: {key}")]
     KeyMissing {
@@ -58,24 +54,17 @@ pub(super) struct Sources<'a> {
 /// Where keys and values are read from.
 struct Source {
     kind: Kind,
-    /// As messages name it.
-    word: &'static str,
     key_missing: &'static str,
     read: fn(&Object) -> BTreeMap<String, Vec<u8>>,
 }
 
 const CONFIG_MAP: Source = Source {
     kind: Kind::ConfigMap,
-    word: "configmap",
     key_missing: "configmap references non-existent config key",
     read: config_map,
 };
-const SECRET: Source = Source {
-    kind: Kind::Secret,
-    word: "secret",
-    key_missing: "references non-existent secret key",
-    read: secret,
-};
+const SECRET: Source =
+    Source { kind: Kind::Secret, key_missing: "references non-existent secret key", read: secret };
 
 fn config_map(map: &Object) -> BTreeMap<String, Vec<u8>> {
     let map = map.typed::<core::ConfigMap>();
@@ -98,20 +87,31 @@ struct Taken<'a> {
     mode: i32,
 }
 
+impl<'a> Taken<'a> {
+    fn new(
+        name: &'a str,
+        items: Option<&'a Vec<KeyToPath>>,
+        optional: Option<bool>,
+        mode: i32,
+    ) -> Self {
+        let items = items.map_or(&[][..], Vec::as_slice);
+        Self { name, items, optional: optional == Some(true), mode }
+    }
+}
+
 impl Sources<'_> {
     /// The files of `volume`; none for one that shows no objects.
     pub(super) fn files(&self, volume: &Volume) -> Result<Option<Files>, ContentError> {
         let mut files = Files::new();
         let mode = |mode: Option<i32>| mode.unwrap_or(DEFAULT_MODE);
         if let Some(map) = &volume.config_map {
-            self.add(&CONFIG_MAP, &of_config_map(map, mode(map.default_mode)), &mut files)?;
+            let mode = mode(map.default_mode);
+            let taken = Taken::new(&map.name, map.items.as_ref(), map.optional, mode);
+            self.add(&CONFIG_MAP, &taken, &mut files)?;
         } else if let Some(secret) = &volume.secret {
-            let taken = Taken {
-                name: secret.secret_name.as_deref().unwrap_or_default(),
-                items: secret.items.as_deref().unwrap_or_default(),
-                optional: secret.optional == Some(true),
-                mode: mode(secret.default_mode),
-            };
+            let name = secret.secret_name.as_deref().unwrap_or_default();
+            let mode = mode(secret.default_mode);
+            let taken = Taken::new(name, secret.items.as_ref(), secret.optional, mode);
             self.add(&SECRET, &taken, &mut files)?;
         } else if let Some(fields) = &volume.downward_api {
             self.add_fields(fields.items.as_deref(), mode(fields.default_mode), &mut files)?;
@@ -119,20 +119,11 @@ impl Sources<'_> {
             let mode = mode(projected.default_mode);
             for source in projected.sources.iter().flatten() {
                 if let Some(secret) = &source.secret {
-                    let taken = Taken {
-                        name: &secret.name,
-                        items: secret.items.as_deref().unwrap_or_default(),
-                        optional: secret.optional == Some(true),
-                        mode,
-                    };
+                    let (items, optional) = (secret.items.as_ref(), secret.optional);
+                    let taken = Taken::new(&secret.name, items, optional, mode);
                     self.add(&SECRET, &taken, &mut files)?;
                 } else if let Some(map) = &source.config_map {
-                    let taken = Taken {
-                        name: &map.name,
-                        items: map.items.as_deref().unwrap_or_default(),
-                        optional: map.optional == Some(true),
-                        mode,
-                    };
+                    let taken = Taken::new(&map.name, map.items.as_ref(), map.optional, mode);
                     self.add(&CONFIG_MAP, &taken, &mut files)?;
                 } else if let Some(fields) = &source.downward_api {
                     self.add_fields(fields.items.as_deref(), mode, &mut files)?;
@@ -150,15 +141,10 @@ impl Sources<'_> {
         taken: &Taken<'_>,
         files: &mut Files,
     ) -> Result<(), ContentError> {
-        let key = Key::new(source.kind, self.pod.namespace(), taken.name);
-        let data = match self.store.get(&key) {
-            Ok(object) => (source.read)(&object),
-            Err(_) if taken.optional => return Ok(()),
-            Err(_) => {
-                let (kind, name) = (source.word, taken.name.to_owned());
-                return Err(ContentError::ObjectMissing { kind, name });
-            }
-        };
+        let wanted = (source.kind, taken.name);
+        let object = references::object(self.store, self.pod, wanted, taken.optional)?;
+        let Some(object) = object else { return Ok(()) };
+        let data = (source.read)(&object);
         if taken.items.is_empty() {
             for (key, content) in data {
                 files.insert(path(&key)?, File { content, mode: bits(taken.mode) });
@@ -198,37 +184,19 @@ impl Sources<'_> {
 
     /// A field of the pod (`ExtractFieldPathAsString` of pkg/fieldpath).
     fn field(&self, path: &str) -> Result<String, ContentError> {
-        let metadata = &self.pod.value()["metadata"];
-        let unknown = || ContentError::UnknownField(path.to_owned());
-        if let Some((map, key)) = path.strip_suffix("']").and_then(|path| path.split_once("['")) {
-            let map = map.strip_prefix("metadata.").filter(|map| MAPS.contains(map));
-            let value = &metadata[map.ok_or_else(unknown)?][key];
-            return Ok(value.as_str().unwrap_or_default().to_owned());
+        if let Some(text) = references::metadata(self.pod, path) {
+            return Ok(text);
         }
-        match path.strip_prefix("metadata.").ok_or_else(unknown)? {
-            "name" => Ok(self.pod.name().to_owned()),
-            "namespace" => Ok(self.pod.namespace().to_owned()),
-            "uid" => Ok(self.pod.uid().to_owned()),
-            map if MAPS.contains(&map) => {
-                let all = metadata[map].as_object().into_iter().flatten();
-                let lines: BTreeMap<_, _> =
-                    all.map(|(key, value)| (key, value.as_str().unwrap_or_default())).collect();
-                let lines = lines.iter().map(|(key, value)| format!("{key}={}", quoted(value)));
-                Ok(lines.collect::<Vec<_>>().join("\n"))
-            }
-            _ => Err(unknown()),
-        }
-    }
-}
-
-const MAPS: [&str; 2] = ["labels", "annotations"];
-
-fn of_config_map(map: &core::ConfigMapVolumeSource, mode: i32) -> Taken<'_> {
-    Taken {
-        name: &map.name,
-        items: map.items.as_deref().unwrap_or_default(),
-        optional: map.optional == Some(true),
-        mode,
+        let map = match path {
+            "metadata.labels" => "labels",
+            "metadata.annotations" => "annotations",
+            _ => return Err(ContentError::UnknownField(path.to_owned())),
+        };
+        let all = self.pod.value()["metadata"][map].as_object().into_iter().flatten();
+        let lines: BTreeMap<_, _> =
+            all.map(|(key, value)| (key, value.as_str().unwrap_or_default())).collect();
+        let lines = lines.iter().map(|(key, value)| format!("{key}={}", quoted(value)));
+        Ok(lines.collect::<Vec<_>>().join("\n"))
     }
 }
 
