@@ -1,12 +1,12 @@
 //! Containers that run beside those that the pod is for: sidecars, and ephemeral containers.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::container::Container;
-use super::pod::Wanted;
+use super::pod::{LEAST_GRACE, Wanted};
 
 /// Those of one kind that run, in the order in which they were started. They are told to end when this is
 /// dropped.
@@ -17,10 +17,6 @@ struct Companion {
     wanted: watch::Sender<Wanted>,
     life: JoinHandle<bool>,
 }
-
-/// What each is given at least to end, the last of many too (`minimumGracePeriodInSeconds` of
-/// pkg/kubelet/kuberuntime).
-const LEAST_GRACE: Duration = Duration::from_secs(2);
 
 impl Companions {
     /// Starts one.

@@ -23,7 +23,7 @@ use super::exec::{self, ExecError, Further, TERM};
 use super::handler::Target;
 use super::identity::{User, identity};
 use super::images::Image;
-use super::pod::{Running, Surroundings, Wanted};
+use super::pod::{Running, Surroundings, Wanted, stopping};
 use super::program;
 use super::sandbox::{PodSandbox, Process, StartError};
 use super::status::{ContainerStatus, Ending, State};
@@ -354,8 +354,7 @@ impl Container {
     }
 
     async fn no_longer_wanted(&self) {
-        let mut wanted = self.wanted.clone();
-        let _ = wanted.wait_for(|wanted| *wanted != Wanted::Run).await;
+        stopping(&mut self.wanted.clone()).await;
     }
 
     fn set(&self, state: State) {

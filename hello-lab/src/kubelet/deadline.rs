@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::pod::{Running, Wanted};
+use super::pod::{Running, Wanted, stopping};
 use crate::objects::events::Severity;
 
 const REASON: &str = "DeadlineExceeded";
@@ -27,18 +27,15 @@ pub(super) async fn keep(
             None => pending().await,
         }
     };
-    let stopped = async {
-        let _ = wanted.wait_for(|wanted| *wanted != Wanted::Run).await;
-    };
     let is_late = tokio::select! {
-        () = stopped => false,
+        () = stopping(&mut wanted) => false,
         () = over => true,
     };
     if is_late {
         running.tell(Severity::Normal, REASON, MESSAGE);
         running.update(|status| status.ended_early = Some((REASON, MESSAGE)));
         containers.send_replace(Wanted::Stop(running.grace().as_secs()));
-        let _ = wanted.wait_for(|wanted| *wanted != Wanted::Run).await;
+        stopping(&mut wanted).await;
     }
     loop {
         let now = *wanted.borrow_and_update();

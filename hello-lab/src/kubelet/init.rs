@@ -7,7 +7,7 @@ use tokio::sync::{Notify, watch};
 
 use super::companions::Companions;
 use super::container::{Container, Role};
-use super::pod::{Running, Wanted, is_sidecar};
+use super::pod::{Running, Wanted, is_sidecar, stopping};
 use super::sandbox::PodSandbox;
 
 /// Runs the init containers. Whether the containers of the pod may start: none of them has failed for good,
@@ -36,7 +36,7 @@ pub(super) async fn run(
             let mut wanted = wanted.clone();
             tokio::select! {
                 () = started.notified() => {}
-                _ = wanted.wait_for(|wanted| *wanted != Wanted::Run) => return false,
+                () = stopping(&mut wanted) => return false,
             }
         } else if !container(Role::Init, wanted.clone()).run().await {
             return false;

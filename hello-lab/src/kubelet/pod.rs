@@ -56,6 +56,21 @@ pub enum Wanted {
     Gone,
 }
 
+/// What a container is given at least to end, also after a hook, and the last of many too
+/// (`minimumGracePeriodInSeconds` of pkg/kubelet/kuberuntime).
+pub(super) const LEAST_GRACE: Duration = Duration::from_secs(2);
+
+/// Resolves when the pod is no longer wanted.
+pub(super) async fn stopping(wanted: &mut watch::Receiver<Wanted>) {
+    // A closed channel means that the lab ends.
+    let _ = wanted.wait_for(|wanted| *wanted != Wanted::Run).await;
+}
+
+/// The containers of a pod's spec, in the order in which they are started.
+pub(super) fn containers(spec: &PodSpec) -> impl Iterator<Item = &core::Container> {
+    spec.init_containers.iter().flatten().chain(&spec.containers)
+}
+
 /// Whether an init container goes on running beside the containers that come after it
 /// (`IsRestartableInitContainer` of pkg/api/v1/pod).
 pub(super) fn is_sidecar(container: &core::Container) -> bool {

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{
     Container, ContainerPort, HTTPGetAction, LifecycleHandler, PodSpec, Probe, SecurityContext,
 };
 
+use super::pod::containers;
 use super::volumes;
 
 /// Why a pod cannot be started here, if so.
@@ -20,7 +21,7 @@ pub(super) fn refusal(spec: &PodSpec) -> Option<String> {
     if let Some(what) = volumes::unsupported::refusal(spec) {
         return has(&what);
     }
-    for container in all(spec) {
+    for container in containers(spec) {
         let mut variables = container.env.iter().flatten();
         if let Some(variable) = variables.find(|variable| {
             let source = variable.value_from.as_ref();
@@ -59,7 +60,7 @@ pub(super) fn not_enforced(spec: &PodSpec, privileged: bool) -> Vec<String> {
     let pod = spec.security_context.as_ref();
     let own = |container: &Container| container.security_context.clone().unwrap_or_default();
     if !privileged {
-        let asked = all(spec)
+        let asked = containers(spec)
             .find_map(|container| own(container).run_as_user)
             .or_else(|| pod.and_then(|pod| pod.run_as_user));
         if let Some(user) = asked {
@@ -70,7 +71,7 @@ pub(super) fn not_enforced(spec: &PodSpec, privileged: bool) -> Vec<String> {
         missing.push("supplementalGroups, fsGroup".to_owned());
     }
     let seccomp = pod.is_some_and(|pod| pod.seccomp_profile.is_some())
-        || all(spec).any(|container| own(container).seccomp_profile.is_some());
+        || containers(spec).any(|container| own(container).seccomp_profile.is_some());
     if seccomp {
         missing.push("seccompProfile".to_owned());
     }
@@ -78,10 +79,10 @@ pub(super) fn not_enforced(spec: &PodSpec, privileged: bool) -> Vec<String> {
         container.resources.as_ref().is_some_and(|resources| resources.limits.is_some())
     };
     let of_the_pod_itself = spec.resources.as_ref().is_some_and(|all| all.limits.is_some());
-    if all(spec).any(resources) || of_the_pod_itself {
+    if containers(spec).any(resources) || of_the_pod_itself {
         missing.push("resources.limits".to_owned());
     }
-    let further = all(spec).flat_map(|container| further(container, &own(container)));
+    let further = containers(spec).flat_map(|container| further(container, &own(container)));
     let mut further: Vec<_> = further.chain(of_the_pod(spec)).collect();
     further.sort_unstable();
     further.dedup();
@@ -195,11 +196,6 @@ fn hooks(container: &Container) -> impl Iterator<Item = &LifecycleHandler> {
     let lifecycle = container.lifecycle.as_ref();
     let hooks = lifecycle.map(|lifecycle| [&lifecycle.post_start, &lifecycle.pre_stop]);
     hooks.into_iter().flatten().flatten()
-}
-
-/// Every container of a pod.
-fn all(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    spec.init_containers.iter().flatten().chain(&spec.containers)
 }
 
 /// Whether the pod itself is asked, and not by HTTPS.

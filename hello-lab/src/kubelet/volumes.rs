@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use self::content::{Files, Sources};
 use super::identity::{User, identity};
-use super::pod::Running;
+use super::pod::{Running, containers};
 use crate::objects::Kind;
 use crate::objects::events::Severity;
 use crate::objects::validation::quantity;
@@ -184,15 +184,10 @@ fn owner(running: &Running, volume: &str) -> Option<User> {
     let mounts = |container: &&Container| {
         container.volume_mounts.iter().flatten().any(|mount| mount.name == volume)
     };
-    let container = containers(running).find(mounts)?;
+    let container = containers(running.spec()).find(mounts)?;
     let images = &running.surroundings.images;
     let found = identity(container, running.spec(), images, running.surroundings.privileged);
     found.ok().and_then(|(_, user)| user)
-}
-
-fn containers(running: &Running) -> impl Iterator<Item = &Container> {
-    let spec = running.spec();
-    spec.init_containers.iter().flatten().chain(&spec.containers)
 }
 
 /// What each container of a pod mounts, by its name; nothing for a pod without volumes.
@@ -212,7 +207,7 @@ pub(super) fn mounts(running: &Running) -> BTreeMap<String, Vec<Mount>> {
         });
         (container.name.clone(), mounts.collect())
     };
-    containers(running).map(mounts).collect()
+    containers(running.spec()).map(mounts).collect()
 }
 
 /// Where a container's volumes are mounted.

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::companions::Companions;
 use super::container::{Container, Role};
-use super::pod::{Running, Surroundings, Wanted};
+use super::pod::{Running, Surroundings, Wanted, stopping};
 use super::resolution::{self, Resolution};
 use super::sandbox::PodSandbox;
 use super::status::State;
@@ -70,12 +70,6 @@ async fn live(running: &Arc<Running>, wanted: &watch::Receiver<Wanted>) {
         () = life => {}
         () = deadline::keep(running, wanted.clone(), sender) => {}
     }
-}
-
-/// Resolves when the pod is no longer wanted.
-async fn stopping(wanted: &mut watch::Receiver<Wanted>) {
-    // A closed channel means that the lab ends.
-    let _ = wanted.wait_for(|wanted| *wanted != Wanted::Run).await;
 }
 
 /// Resolves when the pod is told to stop, with the time that it has for that.

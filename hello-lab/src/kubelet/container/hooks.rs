@@ -8,11 +8,8 @@ use k8s_openapi::api::core::v1::{Lifecycle, LifecycleHandler};
 
 use super::{Container, Restart};
 use crate::kubelet::handler::{Handler, HandlerError, Target};
+use crate::kubelet::pod::LEAST_GRACE;
 use crate::objects::events::Severity;
-
-/// What a container has at least to end after its hook (`minimumGracePeriodInSeconds` of
-/// pkg/kubelet/kuberuntime).
-const LEAST_GRACE: Duration = Duration::from_secs(2);
 
 impl Container {
     /// Does what is to be done after the start. A container whose hook fails is started again.

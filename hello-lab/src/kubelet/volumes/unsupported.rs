@@ -5,6 +5,7 @@ use std::path::Path;
 use k8s_openapi::api::core::v1::{Container, DownwardAPIVolumeFile, PodSpec, Volume};
 use serde_json::Value;
 
+use super::super::pod::containers;
 use crate::shim::absolute;
 
 /// The kinds of volume that there are.
@@ -16,8 +17,7 @@ const SOURCES: [&str; 3] = ["configMap", "secret", "downwardAPI"];
 /// What of it a pod is not run with, if there is any.
 pub(in crate::kubelet) fn refusal(spec: &PodSpec) -> Option<String> {
     let volumes = spec.volumes.iter().flatten().find_map(of_volume);
-    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
-    volumes.or_else(|| containers.into_iter().find_map(of_container)).or_else(|| too_early(spec))
+    volumes.or_else(|| containers(spec).find_map(of_container)).or_else(|| too_early(spec))
 }
 
 /// A part of an emptyDir is looked for when the pod starts, before what init containers make is there.
