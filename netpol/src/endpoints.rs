@@ -13,7 +13,7 @@ use crate::field_error::FieldError;
 use crate::names::NamespacedName;
 use crate::port::Protocol;
 use crate::service::{Service, ServicePort, ServiceType};
-use crate::validate::cidr::parse_address;
+use crate::validate::{self, cidr::parse_address};
 
 /// The label that says which Service a slice is of.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -222,18 +222,10 @@ fn endpoint_port(
     (name, number, protocol): (Option<&String>, i32, Option<&str>),
     errors: &mut Vec<FieldError>,
 ) -> Option<EndpointPort> {
-    let known = Protocol::from_api(protocol);
-    if known.is_none() {
-        let supported = &["SCTP", "TCP", "UDP"];
-        let path = format!("{path}.protocol");
-        errors.push(FieldError::not_supported(path, protocol.unwrap_or_default(), supported));
-    }
-    let port = u16::try_from(number).ok().filter(|port| *port != 0);
-    if port.is_none() {
-        let detail = "must be between 1 and 65535, inclusive";
-        errors.push(FieldError::invalid(format!("{path}.port"), number, detail));
-    }
-    Some(EndpointPort { name: name.cloned().unwrap_or_default(), protocol: known?, port: port? })
+    let protocol = validate::protocol(path, protocol, errors);
+    let port = validate::port_number(format!("{path}.port"), number, errors);
+    let name = name.cloned().unwrap_or_default();
+    Some(EndpointPort { name, protocol: protocol?, port: port? })
 }
 
 /// An address, of the family that is named if one is.

@@ -18,9 +18,7 @@ use crate::names::NamespacedName;
 use crate::pod::{Pod, Workload};
 use crate::port::Protocol;
 use crate::selector::Labels;
-use crate::validate::cidr::parse_address;
-
-const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
+use crate::validate::{self, cidr::parse_address};
 
 /// A Service, as far as it says who is behind its address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -214,18 +212,10 @@ impl ServicePort {
         headless: bool,
     ) -> Result<Self, Vec<FieldError>> {
         let mut errors = Vec::new();
-        let protocol = Protocol::from_api(port.protocol.as_deref()).unwrap_or_else(|| {
-            let name = port.protocol.clone().unwrap_or_default();
-            let supported = &["SCTP", "TCP", "UDP"];
-            errors.push(FieldError::not_supported(format!("{path}.protocol"), name, supported));
-            Protocol::Tcp
-        });
+        let protocol = validate::protocol(path, port.protocol.as_deref(), &mut errors);
+        let protocol = protocol.unwrap_or(Protocol::Tcp);
         let mut number = |field: &str, number: i32| {
-            let valid = u16::try_from(number).ok().filter(|number| *number != 0);
-            valid.unwrap_or_else(|| {
-                errors.push(FieldError::invalid(format!("{path}.{field}"), number, PORT_RANGE));
-                0
-            })
+            validate::port_number(format!("{path}.{field}"), number, &mut errors).unwrap_or(0)
         };
         let own = number("port", port.port);
         let target = match &port.target_port {

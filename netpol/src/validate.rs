@@ -16,8 +16,6 @@ use crate::policy::{Namespaces, Peer, Peers, Policy, Port, PortSpec, Ports, Rule
 use crate::port::{PortRange, Protocol};
 use crate::selector::Selector;
 
-const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
-
 /// Validates `policy` and applies the API's defaults (rules 3 to 10 and 13).
 ///
 /// A policy without namespace is in `default`, as kubectl would put it there.
@@ -212,12 +210,7 @@ fn rules(
 
 fn port(path: &str, entry: &NetworkPolicyPort) -> Result<Port, Vec<FieldError>> {
     let mut errors = Vec::new();
-    let protocol = Protocol::from_api(entry.protocol.as_deref());
-    if protocol.is_none() {
-        let name = entry.protocol.clone().unwrap_or_default();
-        let supported = &["SCTP", "TCP", "UDP"];
-        errors.push(FieldError::not_supported(format!("{path}.protocol"), name, supported));
-    }
+    let protocol = protocol(path, entry.protocol.as_deref(), &mut errors);
     let path_of_port = format!("{path}.port");
     let path_of_end = format!("{path}.endPort");
     let spec = match (&entry.port, entry.end_port) {
@@ -238,16 +231,16 @@ fn port(path: &str, entry: &NetworkPolicyPort) -> Result<Port, Vec<FieldError>> 
         }
         (Some(IntOrString::Int(first)), end) => {
             let last = end.unwrap_or(*first);
-            if number(*first).is_none() {
-                errors.push(FieldError::invalid(path_of_port, *first, PORT_RANGE));
-            } else if last < *first {
+            let number_of_first = port_number(path_of_port, *first, &mut errors);
+            if number_of_first.is_some() && last < *first {
                 let detail = "must be greater than or equal to `port`";
                 errors.push(FieldError::invalid(path_of_end.as_str(), last, detail));
             }
-            if end.is_some() && number(last).is_none() {
-                errors.push(FieldError::invalid(path_of_end, last, PORT_RANGE));
-            }
-            let range = number(*first).zip(number(last));
+            let number_of_last = match end {
+                Some(end) => port_number(path_of_end, end, &mut errors),
+                None => number_of_first,
+            };
+            let range = number_of_first.zip(number_of_last);
             range
                 .map_or(PortSpec::Every, |(first, last)| PortSpec::Range(PortRange { first, last }))
         }
@@ -258,8 +251,28 @@ fn port(path: &str, entry: &NetworkPolicyPort) -> Result<Port, Vec<FieldError>> 
     }
 }
 
-fn number(port: i32) -> Option<u16> {
-    u16::try_from(port).ok().filter(|port| *port != 0)
+/// The protocol that the object at `path` names; one that there is not is an error.
+pub(crate) fn protocol(
+    path: &str,
+    name: Option<&str>,
+    errors: &mut Vec<FieldError>,
+) -> Option<Protocol> {
+    let protocol = Protocol::from_api(name);
+    if protocol.is_none() {
+        let (path, supported) = (format!("{path}.protocol"), &["SCTP", "TCP", "UDP"]);
+        errors.push(FieldError::not_supported(path, name.unwrap_or_default(), supported));
+    }
+    protocol
+}
+
+/// The number of a port, at `path`; one that no port has is an error (`IsValidPortNum`).
+pub(crate) fn port_number(path: String, port: i32, errors: &mut Vec<FieldError>) -> Option<u16> {
+    let number = u16::try_from(port).ok().filter(|port| *port != 0);
+    if number.is_none() {
+        let detail = "must be between 1 and 65535, inclusive";
+        errors.push(FieldError::invalid(path, port, detail));
+    }
+    number
 }
 
 fn peer(path: &str, entry: &NetworkPolicyPeer) -> Result<Peer, Vec<FieldError>> {
