@@ -6,12 +6,9 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{PodDNSConfigOption, PodSpec};
 
-use crate::objects::names::{CLUSTER_DOMAIN, DNS_SERVICE_ADDRESS};
-
-/// The most name servers and domains that a resolver asks (`MaxDNSNameservers` and `MaxDNSSearchPaths` of
-/// pkg/apis/core/validation).
-const MOST_NAME_SERVERS: usize = 3;
-const MOST_SEARCHES: usize = 32;
+use crate::objects::names::{
+    CLUSTER_DOMAIN, DNS_SERVICE_ADDRESS, MOST_NAME_SERVERS, MOST_SEARCHES,
+};
 
 /// The content of a pod's /etc/hosts.
 pub(super) fn hosts(spec: &PodSpec, namespace: &str, hostname: &str, own: &[IpAddr]) -> String {

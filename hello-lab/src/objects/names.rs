@@ -38,6 +38,12 @@ pub const SERVICE_PREFIX: u8 = 16;
 /// Namespace and name of the Service of the API.
 pub const API_SERVICE: (&str, &str) = ("default", "kubernetes");
 
+/// The most name servers that a pod's resolver asks (`MaxDNSNameservers` of pkg/apis/core/validation).
+pub const MOST_NAME_SERVERS: usize = 3;
+
+/// The most domains that it looks for names in (`MaxDNSSearchPaths`).
+pub const MOST_SEARCHES: usize = 32;
+
 /// Namespace and name of the Service of the cluster's DNS.
 pub const DNS_SERVICE: (&str, &str) = ("kube-system", "kube-dns");
 

@@ -13,6 +13,7 @@ mod volumes;
 mod workload;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol::field_error::FieldError;
@@ -220,6 +221,14 @@ fn service(spec: &Value) -> Vec<FieldError> {
         }
     }
     errors
+}
+
+fn ip_address(path: &str, address: &Value) -> Result<IpAddr, FieldError> {
+    let text = address.as_str().unwrap_or_default();
+    text.parse().map_err(|_| {
+        let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+        FieldError::invalid(path, text, detail)
+    })
 }
 
 fn port_number(path: &str, port: &Value) -> Option<FieldError> {

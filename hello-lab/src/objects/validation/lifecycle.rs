@@ -39,19 +39,7 @@ pub(super) fn of_container(path: &str, container: &Value, is_init: bool) -> Vec<
 
 /// `validateHandler`, with what each handler must have.
 fn handler(path: &str, hook: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let handlers: Vec<_> = ["exec", "httpGet", "tcpSocket", "sleep"]
-        .into_iter()
-        .filter(|handler| hook[handler].is_object())
-        .collect();
-    if handlers.is_empty() {
-        errors.push(FieldError::required(path, "must specify a handler type"));
-    }
-    for handler in handlers.iter().skip(1) {
-        let detail = "may not specify more than 1 handler type";
-        errors.push(FieldError::forbidden(format!("{path}.{handler}"), detail));
-    }
-    errors.extend(command(path, hook));
+    let mut errors = one_handler(path, hook, &["exec", "httpGet", "tcpSocket", "sleep"]);
     let seconds = &hook["sleep"]["seconds"];
     if seconds.as_i64().is_some_and(|seconds| seconds < 0) {
         let path = format!("{path}.sleep.seconds");
@@ -64,11 +52,23 @@ fn handler(path: &str, hook: &Value) -> Vec<FieldError> {
     errors
 }
 
-/// `validateExecAction`.
-pub(super) fn command(path: &str, handler: &Value) -> Option<FieldError> {
-    let exec = &handler["exec"];
-    let is_missing = exec.is_object() && exec["command"].as_array().is_none_or(Vec::is_empty);
-    is_missing.then(|| FieldError::required(format!("{path}.exec.command"), ""))
+/// What is wrong with the handler of a hook or a probe, which is to be one of `known`; and with its command
+/// (`validateExecAction`).
+pub(super) fn one_handler(path: &str, value: &Value, known: &[&str]) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let mut handlers = known.iter().filter(|handler| value[**handler].is_object());
+    if handlers.next().is_none() {
+        errors.push(FieldError::required(path, "must specify a handler type"));
+    }
+    for handler in handlers {
+        let detail = "may not specify more than 1 handler type";
+        errors.push(FieldError::forbidden(format!("{path}.{handler}"), detail));
+    }
+    let exec = &value["exec"];
+    if exec.is_object() && exec["command"].as_array().is_none_or(Vec::is_empty) {
+        errors.push(FieldError::required(format!("{path}.exec.command"), ""));
+    }
+    errors
 }
 
 #[cfg(test)]

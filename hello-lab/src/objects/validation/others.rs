@@ -9,7 +9,7 @@ use netpol::selector::labels_of;
 use serde_json::{Value, json};
 
 use super::pod::{not_negative, one_of};
-use super::{each, port_number, protocol};
+use super::{each, ip_address, port_number, protocol};
 
 /// `ValidateDeploymentSpec`, but for what a ReplicaSet has too.
 pub(super) fn deployment(spec: &Value) -> Vec<FieldError> {
@@ -209,10 +209,10 @@ pub(super) fn endpoints(object: &Value) -> Vec<FieldError> {
 
 /// `validateEndpointAddress`, `ValidateEndpointIP`: what only one machine can mean is nobody's endpoint.
 fn endpoint_address(path: String, address: &Value) -> Option<FieldError> {
-    let text = address.as_str().unwrap_or_default();
-    let invalid = |detail: &str| Some(FieldError::invalid(&*path, text, detail));
-    let Ok(address) = text.parse::<IpAddr>() else {
-        return invalid("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+    let invalid = |detail: &str| Some(FieldError::invalid(&*path, address.clone(), detail));
+    let address = match ip_address(&path, address) {
+        Ok(address) => address,
+        Err(error) => return Some(error),
     };
     if address.is_unspecified() {
         return invalid("may not be unspecified (0.0.0.0 or ::)");

@@ -105,19 +105,8 @@ fn environment(path: &str, variable: &Value) -> Vec<FieldError> {
 
 /// `validateProbe`.
 fn probe(path: &str, probe: &Value, is_liveness: bool) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let handlers: Vec<_> = ["exec", "httpGet", "tcpSocket", "grpc"]
-        .into_iter()
-        .filter(|handler| probe[handler].is_object())
-        .collect();
-    if handlers.is_empty() {
-        errors.push(FieldError::required(path, "must specify a handler type"));
-    }
-    for handler in handlers.iter().skip(1) {
-        let detail = "may not specify more than 1 handler type";
-        errors.push(FieldError::forbidden(format!("{path}.{handler}"), detail));
-    }
-    errors.extend(lifecycle::command(path, probe));
+    let handlers = ["exec", "httpGet", "tcpSocket", "grpc"];
+    let mut errors = lifecycle::one_handler(path, probe, &handlers);
     for field in [
         "initialDelaySeconds",
         "timeoutSeconds",

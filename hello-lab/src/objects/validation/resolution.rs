@@ -1,24 +1,19 @@
 //! Rules of how a pod's processes find names (`ValidateHostAliases`, `validatePodDNSConfig` of
 //! pkg/apis/core/validation): what they say goes into files.
 
-use std::net::IpAddr;
-
 use netpol::field_error::FieldError;
 use netpol::names;
 use serde_json::Value;
 
-use super::each;
-
-/// The most name servers and domains (`MaxDNSNameservers`, `MaxDNSSearchPaths`).
-const MOST_NAME_SERVERS: usize = 3;
-const MOST_SEARCHES: usize = 32;
+use super::{each, ip_address};
+use crate::objects::names::{MOST_NAME_SERVERS, MOST_SEARCHES};
 
 /// What is wrong with a pod's `hostAliases`, `dnsPolicy` and `dnsConfig`.
 pub(super) fn of_pod(path: &str, spec: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     for (index, alias) in each(&spec["hostAliases"]).enumerate() {
         let path = format!("{path}.hostAliases[{index}]");
-        errors.extend(address(&format!("{path}.ip"), &alias["ip"]));
+        errors.extend(ip_address(&format!("{path}.ip"), &alias["ip"]).err());
         for (index, name) in each(&alias["hostnames"]).enumerate() {
             errors.extend(subdomain(&format!("{path}.hostnames[{index}]"), name));
         }
@@ -40,7 +35,7 @@ pub(super) fn of_pod(path: &str, spec: &Value) -> Vec<FieldError> {
         errors.push(FieldError::invalid(path, config["nameservers"].clone(), detail));
     }
     for (index, server) in each(&config["nameservers"]).enumerate() {
-        errors.extend(address(&format!("{path}.nameservers[{index}]"), server));
+        errors.extend(ip_address(&format!("{path}.nameservers[{index}]"), server).err());
     }
     if each(&config["searches"]).count() > MOST_SEARCHES {
         let detail = format!("must not have more than {MOST_SEARCHES} search paths");
@@ -72,12 +67,6 @@ pub(super) fn of_pod(path: &str, spec: &Value) -> Vec<FieldError> {
         }
     }
     errors
-}
-
-fn address(path: &str, value: &Value) -> Option<FieldError> {
-    let text = value.as_str().unwrap_or_default();
-    let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-    text.parse::<IpAddr>().is_err().then(|| FieldError::invalid(path, text, detail))
 }
 
 fn subdomain(path: &str, value: &Value) -> Vec<FieldError> {
