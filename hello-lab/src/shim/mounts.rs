@@ -48,13 +48,15 @@ const NOTHING: Option<&str> = None;
 /// The root folders of a pod's containers; none of a pod without volumes, whose containers all have the
 /// pod's.
 #[derive(Default)]
-pub(super) struct Roots {
+pub(super) struct Roots(Option<Made>);
+
+struct Made {
     /// The pod's own.
-    own: Option<OwnedFd>,
+    own: OwnedFd,
     /// A container's, or why it has none.
     containers: BTreeMap<String, anyhow::Result<OwnedFd>>,
     /// That of containers that the pod gets later, which have no volumes.
-    later: Option<anyhow::Result<OwnedFd>>,
+    later: anyhow::Result<OwnedFd>,
 }
 
 impl Roots {
@@ -78,14 +80,14 @@ impl Roots {
         };
         let made = pod.mounts.iter().map(|(name, mounts)| (name.clone(), make(name, mounts)));
         let containers = made.collect();
-        let later = Some(make(LATER, &[]));
+        let later = make(LATER, &[]);
         for place in &places {
             umount2(place, MntFlags::MNT_DETACH).context("cannot let go of a volume")?;
             fs::remove_dir(place).context("cannot remove a volume's folder")?;
         }
         fs::remove_dir(Path::new("/").join(VOLUMES))
             .context("cannot remove the volumes' folder")?;
-        Ok(Self { own: Some(own), containers, later })
+        Ok(Self(Some(Made { own, containers, later })))
     }
 
     /// Does something in the root folder of a container.
@@ -94,11 +96,10 @@ impl Roots {
         container: &str,
         act: impl FnOnce() -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let Some(own) = &self.own else { return act() };
-        match self.containers.get(container).or(self.later.as_ref()) {
-            Some(Ok(root)) => within(own, root, act),
-            Some(Err(error)) => Err(anyhow!("{error:#}")),
-            None => bail!("the pod has no container {container:?}"),
+        let Some(Made { own, containers, later }) = &self.0 else { return act() };
+        match containers.get(container).unwrap_or(later) {
+            Ok(root) => within(own, root, act),
+            Err(error) => Err(anyhow!("{error:#}")),
         }
     }
 }
