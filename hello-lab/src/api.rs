@@ -140,41 +140,35 @@ async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
     let call = Call { target, parameters, headers: parts.headers };
     let body = read_body(body).await?;
     let Target { name, subresource, kind, .. } = &call.target;
-    let known = |part: &str| kind.resource().subresources.contains(&part);
+    let is_known =
+        subresource.as_deref().is_none_or(|part| kind.resource().subresources.contains(&part));
     match (&parts.method, name, subresource.as_deref()) {
         (&Method::GET, None, None) if call.flag("watch") => read::watch(api, &call),
         (&Method::GET, None, None) => read::list(api, &call),
-        (&Method::GET, Some(name), None) => read::get(api, &call, name),
-        (&Method::GET, Some(name), Some("log")) if known("log") => log::read(api, &call, name),
-        (&Method::GET, Some(name), Some(part @ ("ephemeralcontainers" | "status")))
-            if known(part) =>
-        {
+        (&Method::GET, Some(name), None | Some("ephemeralcontainers" | "status")) if is_known => {
             read::get(api, &call, name)
         }
-        (&Method::PUT, Some(name), Some("ephemeralcontainers")) if known("ephemeralcontainers") => {
-            update::replace(api, &call, name, &body)
-        }
-        (&Method::PATCH, Some(name), Some("ephemeralcontainers"))
-            if known("ephemeralcontainers") =>
-        {
-            update::patch(api, &call, name, &body)
-        }
-        (&Method::PUT | &Method::PATCH, Some(_), Some("status")) if known("status") => {
+        (&Method::GET, Some(name), Some("log")) if is_known => log::read(api, &call, name),
+        (&Method::PUT | &Method::PATCH, Some(_), Some("status")) if is_known => {
             Err(ApiError::NotInTheLab("changes of a status by clients"))
         }
         (&Method::POST, None, None) => create::create(api, &call, &body),
-        (&Method::POST, Some(name), Some("eviction")) if known("eviction") => {
+        (&Method::POST, Some(name), Some("eviction")) if is_known => {
             eviction::evict(api, &call, name, &body)
         }
-        (&Method::PUT, Some(name), None) => update::replace(api, &call, name, &body),
-        (&Method::PATCH, Some(name), None) => update::patch(api, &call, name, &body),
+        (&Method::PUT, Some(name), None | Some("ephemeralcontainers")) if is_known => {
+            update::replace(api, &call, name, &body)
+        }
+        (&Method::PATCH, Some(name), None | Some("ephemeralcontainers")) if is_known => {
+            update::patch(api, &call, name, &body)
+        }
         (&Method::DELETE, Some(name), None) => delete::one(api, &call, name, &body),
         (&Method::DELETE, None, None) => delete::many(api, &call, &body),
-        (method, Some(name), Some("scale")) if known("scale") => {
+        (method, Some(name), Some("scale")) if is_known => {
             scale::scale(api, &call, name, method, &body)
         }
         (_, _, None) => Err(ApiError::MethodNotAllowed),
-        (_, _, Some(part)) if known(part) => Err(ApiError::MethodNotAllowed),
+        (_, _, Some(_)) if is_known => Err(ApiError::MethodNotAllowed),
         _ => Err(ApiError::NoSuchPath),
     }
 }

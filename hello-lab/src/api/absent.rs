@@ -7,197 +7,218 @@ use axum::http::header::{ACCEPT, HeaderMap};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::path::api_version;
 
-/// A kind that the lab has not.
+/// Kinds of one version of a group that the lab has not.
 pub(super) struct Absent {
+    /// The group; empty for the core group.
     pub(super) group: &'static str,
     pub(super) version: &'static str,
+    pub(super) kinds: &'static [AbsentKind],
+}
+
+/// A kind that the lab has not.
+pub(super) struct AbsentKind {
     pub(super) plural: &'static str,
     pub(super) kind: &'static str,
-    pub(super) namespaced: bool,
+    /// Empty for a kind that has none.
     pub(super) short_name: &'static str,
+    pub(super) namespaced: bool,
     /// What a person who wants it can do here.
     instead: &'static str,
 }
 
-const fn absent(names: [&'static str; 5], namespaced: bool, instead: &'static str) -> Absent {
-    let [group, version, plural, kind, short_name] = names;
-    Absent { group, version, plural, kind, namespaced, short_name, instead }
+const fn namespaced(
+    plural: &'static str,
+    kind: &'static str,
+    short_name: &'static str,
+    instead: &'static str,
+) -> AbsentKind {
+    AbsentKind { plural, kind, short_name, namespaced: true, instead }
 }
 
-const RBAC: &str = "rbac.authorization.k8s.io";
+const fn cluster_wide(
+    plural: &'static str,
+    kind: &'static str,
+    short_name: &'static str,
+    instead: &'static str,
+) -> AbsentKind {
+    AbsentKind { namespaced: false, ..namespaced(plural, kind, short_name, instead) }
+}
+
 const EVERYTHING: &str = "who has its token may do everything";
 const STORAGE: &str = "a pod's volume can be an emptyDir";
 const HOOKS: &str = "objects are checked as a cluster without one checks them";
 const POLICIES: &str = "it enforces NetworkPolicy of networking.k8s.io/v1 alone";
+const FORWARD: &str = "use kubectl port-forward";
 
 /// All of them.
-pub(super) const ABSENT: [Absent; 30] = [
-    absent(["", "v1", "limitranges", "LimitRange", "limits"], true, "pods run without"),
-    absent(["", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", "pvc"], true, STORAGE),
-    absent(["", "v1", "persistentvolumes", "PersistentVolume", "pv"], false, STORAGE),
-    absent(["", "v1", "podtemplates", "PodTemplate", ""], true, "a Deployment has one of its own"),
-    absent(
-        ["", "v1", "replicationcontrollers", "ReplicationController", "rc"],
-        true,
-        "use a Deployment",
-    ),
-    absent(["", "v1", "resourcequotas", "ResourceQuota", "quota"], true, "nothing is rationed"),
-    absent(
-        [
-            "apiextensions.k8s.io",
-            "v1",
+pub(super) static ABSENT: [Absent; 16] = [
+    Absent {
+        group: "",
+        version: "v1",
+        kinds: &[
+            namespaced("limitranges", "LimitRange", "limits", "pods run without"),
+            namespaced("persistentvolumeclaims", "PersistentVolumeClaim", "pvc", STORAGE),
+            cluster_wide("persistentvolumes", "PersistentVolume", "pv", STORAGE),
+            namespaced("podtemplates", "PodTemplate", "", "a Deployment has one of its own"),
+            namespaced("replicationcontrollers", "ReplicationController", "rc", "use a Deployment"),
+            namespaced("resourcequotas", "ResourceQuota", "quota", "nothing is rationed"),
+        ],
+    },
+    Absent {
+        group: "apiextensions.k8s.io",
+        version: "v1",
+        kinds: &[cluster_wide(
             "customresourcedefinitions",
             "CustomResourceDefinition",
             "crd",
+            "it has kinds of Kubernetes' own alone",
+        )],
+    },
+    Absent {
+        group: "admissionregistration.k8s.io",
+        version: "v1",
+        kinds: &[
+            cluster_wide(
+                "mutatingwebhookconfigurations",
+                "MutatingWebhookConfiguration",
+                "",
+                HOOKS,
+            ),
+            cluster_wide("validatingadmissionpolicies", "ValidatingAdmissionPolicy", "", HOOKS),
+            cluster_wide(
+                "validatingwebhookconfigurations",
+                "ValidatingWebhookConfiguration",
+                "",
+                HOOKS,
+            ),
         ],
-        false,
-        "it has kinds of Kubernetes' own alone",
-    ),
-    absent(
-        [
-            "admissionregistration.k8s.io",
-            "v1",
-            "mutatingwebhookconfigurations",
-            "MutatingWebhookConfiguration",
-            "",
-        ],
-        false,
-        HOOKS,
-    ),
-    absent(
-        [
-            "admissionregistration.k8s.io",
-            "v1",
-            "validatingadmissionpolicies",
-            "ValidatingAdmissionPolicy",
-            "",
-        ],
-        false,
-        HOOKS,
-    ),
-    absent(
-        [
-            "admissionregistration.k8s.io",
-            "v1",
-            "validatingwebhookconfigurations",
-            "ValidatingWebhookConfiguration",
-            "",
-        ],
-        false,
-        HOOKS,
-    ),
-    absent(
-        ["autoscaling", "v1", "horizontalpodautoscalers", "HorizontalPodAutoscaler", "hpa"],
-        true,
-        "use kubectl scale",
-    ),
-    absent(
-        ["autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", "hpa"],
-        true,
-        "use kubectl scale",
-    ),
-    absent(
-        [
-            "certificates.k8s.io",
-            "v1",
+    },
+    Absent {
+        group: "autoscaling",
+        version: "v1",
+        kinds: &[namespaced(
+            "horizontalpodautoscalers",
+            "HorizontalPodAutoscaler",
+            "hpa",
+            "use kubectl scale",
+        )],
+    },
+    Absent {
+        group: "autoscaling",
+        version: "v2",
+        kinds: &[namespaced(
+            "horizontalpodautoscalers",
+            "HorizontalPodAutoscaler",
+            "hpa",
+            "use kubectl scale",
+        )],
+    },
+    Absent {
+        group: "certificates.k8s.io",
+        version: "v1",
+        kinds: &[cluster_wide(
             "certificatesigningrequests",
             "CertificateSigningRequest",
             "csr",
+            EVERYTHING,
+        )],
+    },
+    Absent {
+        group: "cilium.io",
+        version: "v2",
+        kinds: &[
+            cluster_wide(
+                "ciliumclusterwidenetworkpolicies",
+                "CiliumClusterwideNetworkPolicy",
+                "ccnp",
+                POLICIES,
+            ),
+            namespaced("ciliumnetworkpolicies", "CiliumNetworkPolicy", "cnp", POLICIES),
         ],
-        false,
-        EVERYTHING,
-    ),
-    absent(
-        [
-            "cilium.io",
-            "v2",
-            "ciliumclusterwidenetworkpolicies",
-            "CiliumClusterwideNetworkPolicy",
-            "ccnp",
+    },
+    Absent {
+        group: "crd.projectcalico.org",
+        version: "v1",
+        kinds: &[cluster_wide("globalnetworkpolicies", "GlobalNetworkPolicy", "", POLICIES)],
+    },
+    Absent {
+        group: "gateway.networking.k8s.io",
+        version: "v1",
+        kinds: &[
+            namespaced("gateways", "Gateway", "gtw", FORWARD),
+            namespaced("httproutes", "HTTPRoute", "", FORWARD),
         ],
-        false,
-        POLICIES,
-    ),
-    absent(
-        ["cilium.io", "v2", "ciliumnetworkpolicies", "CiliumNetworkPolicy", "cnp"],
-        true,
-        POLICIES,
-    ),
-    absent(
-        ["crd.projectcalico.org", "v1", "globalnetworkpolicies", "GlobalNetworkPolicy", ""],
-        false,
-        POLICIES,
-    ),
-    absent(
-        ["gateway.networking.k8s.io", "v1", "gateways", "Gateway", "gtw"],
-        true,
-        "use kubectl port-forward",
-    ),
-    absent(
-        ["gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute", ""],
-        true,
-        "use kubectl port-forward",
-    ),
-    absent(
-        ["networking.k8s.io", "v1", "ingressclasses", "IngressClass", ""],
-        false,
-        "use kubectl port-forward",
-    ),
-    absent(
-        ["networking.k8s.io", "v1", "ingresses", "Ingress", "ing"],
-        true,
-        "use kubectl port-forward",
-    ),
-    absent(
-        ["policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb"],
-        true,
-        "pods are evicted without",
-    ),
-    absent(
-        [
-            "policy.networking.k8s.io",
-            "v1alpha1",
-            "adminnetworkpolicies",
-            "AdminNetworkPolicy",
-            "anp",
+    },
+    Absent {
+        group: "networking.k8s.io",
+        version: "v1",
+        kinds: &[
+            cluster_wide("ingressclasses", "IngressClass", "", FORWARD),
+            namespaced("ingresses", "Ingress", "ing", FORWARD),
         ],
-        false,
-        POLICIES,
-    ),
-    absent(
-        [
-            "policy.networking.k8s.io",
-            "v1alpha1",
-            "baselineadminnetworkpolicies",
-            "BaselineAdminNetworkPolicy",
-            "banp",
+    },
+    Absent {
+        group: "policy",
+        version: "v1",
+        kinds: &[namespaced(
+            "poddisruptionbudgets",
+            "PodDisruptionBudget",
+            "pdb",
+            "pods are evicted without",
+        )],
+    },
+    Absent {
+        group: "policy.networking.k8s.io",
+        version: "v1alpha1",
+        kinds: &[
+            cluster_wide("adminnetworkpolicies", "AdminNetworkPolicy", "anp", POLICIES),
+            cluster_wide(
+                "baselineadminnetworkpolicies",
+                "BaselineAdminNetworkPolicy",
+                "banp",
+                POLICIES,
+            ),
         ],
-        false,
-        POLICIES,
-    ),
-    absent(
-        [
-            "policy.networking.k8s.io",
-            "v1alpha2",
-            "clusternetworkpolicies",
-            "ClusterNetworkPolicy",
-            "cnp",
+    },
+    Absent {
+        group: "policy.networking.k8s.io",
+        version: "v1alpha2",
+        kinds: &[cluster_wide("clusternetworkpolicies", "ClusterNetworkPolicy", "cnp", POLICIES)],
+    },
+    Absent {
+        group: "rbac.authorization.k8s.io",
+        version: "v1",
+        kinds: &[
+            cluster_wide("clusterrolebindings", "ClusterRoleBinding", "", EVERYTHING),
+            cluster_wide("clusterroles", "ClusterRole", "", EVERYTHING),
+            namespaced("rolebindings", "RoleBinding", "", EVERYTHING),
+            namespaced("roles", "Role", "", EVERYTHING),
         ],
-        false,
-        POLICIES,
-    ),
-    absent([RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", ""], false, EVERYTHING),
-    absent([RBAC, "v1", "clusterroles", "ClusterRole", ""], false, EVERYTHING),
-    absent([RBAC, "v1", "rolebindings", "RoleBinding", ""], true, EVERYTHING),
-    absent([RBAC, "v1", "roles", "Role", ""], true, EVERYTHING),
-    absent(
-        ["scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", "pc"],
-        false,
-        "pods are scheduled in the order in which they come",
-    ),
-    absent(["storage.k8s.io", "v1", "storageclasses", "StorageClass", "sc"], false, STORAGE),
+    },
+    Absent {
+        group: "scheduling.k8s.io",
+        version: "v1",
+        kinds: &[cluster_wide(
+            "priorityclasses",
+            "PriorityClass",
+            "pc",
+            "pods are scheduled in the order in which they come",
+        )],
+    },
+    Absent {
+        group: "storage.k8s.io",
+        version: "v1",
+        kinds: &[cluster_wide("storageclasses", "StorageClass", "sc", STORAGE)],
+    },
 ];
+
+/// Those of a version of a group.
+pub(super) fn kinds(group: &str, version: &str) -> impl Iterator<Item = &'static AbsentKind> {
+    let absent = ABSENT.iter().filter(move |one| (one.group, one.version) == (group, version));
+    absent.flat_map(|one| one.kinds)
+}
 
 /// What a request for such a kind gets: a refusal with what to use instead. Who asks as a program does, for the
 /// whole list and not for a table of it, gets an empty one: there are none, and `kubectl apply --prune` and
@@ -215,19 +236,15 @@ pub(super) fn answer(
         _ => return None,
     };
     let (["namespaces", _, plural, rest @ ..] | [plural, rest @ ..]) = rest else { return None };
-    let kind = ABSENT
-        .iter()
-        .find(|kind| (kind.group, kind.version, kind.plural) == (group, version, *plural))?;
+    let kind = kinds(group, version).find(|kind| kind.plural == *plural)?;
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let watch = query.is_some_and(|query| {
         form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "watch")
     });
     if method == Method::GET && rest.is_empty() && !watch && !accept.contains("as=Table") {
-        let api_version =
-            if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
         return Some(Ok(json!({
             "kind": format!("{}List", kind.kind),
-            "apiVersion": api_version,
+            "apiVersion": api_version(group, version),
             "metadata": {"resourceVersion": "0"},
             "items": [],
         })));
@@ -244,8 +261,10 @@ mod tests {
 
     #[test]
     fn what_the_lab_has_is_not_absent() {
-        for absent in &ABSENT {
-            assert!(Kind::find(absent.group, absent.plural).is_none(), "{}", absent.kind);
+        for Absent { group, kinds, .. } in &ABSENT {
+            for absent in *kinds {
+                assert!(Kind::find(group, absent.plural).is_none(), "{}", absent.kind);
+            }
         }
     }
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::absent::ABSENT;
-
+use super::absent::{self, ABSENT};
 use super::openapi;
+use super::path::api_version;
 use super::reviews::REVIEWS;
 use crate::objects::Kind;
 
@@ -100,7 +100,7 @@ fn group(name: &str, versions: &BTreeSet<&str>) -> Value {
     let versions = versions
         .iter()
         .rev()
-        .map(|version| json!({"groupVersion": format!("{name}/{version}"), "version": version}));
+        .map(|version| json!({"groupVersion": api_version(name, version), "version": version}));
     let versions: Vec<Value> = versions.collect();
     json!({"name": name, "preferredVersion": versions.first(), "versions": versions})
 }
@@ -163,8 +163,7 @@ fn resources(group: &str, version: &str) -> Value {
             "verbs": ["create"],
         }));
     }
-    for absent in ABSENT.iter().filter(|absent| (absent.group, absent.version) == (group, version))
-    {
+    for absent in absent::kinds(group, version) {
         let short_names = Some(absent.short_name).filter(|name| !name.is_empty());
         list.push(json!({
             "name": absent.plural,
@@ -175,12 +174,10 @@ fn resources(group: &str, version: &str) -> Value {
             "shortNames": Vec::from_iter(short_names),
         }));
     }
-    let group_version =
-        if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     json!({
         "kind": "APIResourceList",
         "apiVersion": "v1",
-        "groupVersion": group_version,
+        "groupVersion": api_version(group, version),
         "resources": list,
     })
 }

@@ -58,6 +58,11 @@ impl Target {
     }
 }
 
+/// A group, empty for the core one, and a version as objects name them.
+pub(super) fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
 /// Refuses an object that is not of the URL's kind, namespace and name, and fills these in.
 pub(super) fn check_identity(
     target: &Target,
