@@ -47,10 +47,8 @@ fn fails(lab: &Lab, container: &str, script: &str) {
 
 /// The messages of a pod's events of this reason, once there are any.
 fn events(lab: &Lab, pod: &str, reason: &str) -> String {
-    let fields = format!("reason={reason},involvedObject.name={pod}");
-    let path = "jsonpath={.items[*].message}";
     wait_for(reason, || {
-        let said = lab.kubectl(&format!("get events --field-selector {fields} -o {path}"));
+        let said = end_to_end::pods::events(lab, pod, reason).join(" ");
         (!said.is_empty()).then_some(said)
     })
 }

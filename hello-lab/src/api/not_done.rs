@@ -27,10 +27,10 @@ pub(super) fn warnings(kind: Kind, object: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
-    use schemars::SchemaGenerator;
     use serde_json::json;
 
     use super::*;
+    use crate::objects::kind::fields_of;
     use crate::objects::validation::validate;
 
     /// What becomes of a field of a Service.
@@ -70,9 +70,9 @@ mod tests {
             ("type", Refused(json!("NodePort"))),
         ];
         let names: Vec<&str> = fates.iter().map(|(name, _)| *name).collect();
-        assert_eq!(fields::<ServiceSpec>(), names);
+        assert_eq!(fields_of::<ServiceSpec>(), names);
         assert_eq!(
-            fields::<ServicePort>(),
+            fields_of::<ServicePort>(),
             ["appProtocol", "name", "nodePort", "port", "protocol", "targetPort"]
         );
         for (name, fate) in fates {
@@ -97,15 +97,6 @@ mod tests {
                 Done | Same => {}
             }
         }
-    }
-
-    /// The fields of a type, in the order of the alphabet.
-    fn fields<T: schemars::JsonSchema>() -> Vec<String> {
-        let schema = T::json_schema(&mut SchemaGenerator::default());
-        let mut names: Vec<_> =
-            schema.as_value()["properties"].as_object().unwrap().keys().cloned().collect();
-        names.sort_unstable();
-        names
     }
 
     #[test]

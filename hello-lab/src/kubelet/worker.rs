@@ -84,9 +84,7 @@ async fn time_to_stop(mut wanted: watch::Receiver<Wanted>) -> Duration {
 impl Running {
     /// Whether a pod of the same name comes in this one's place.
     fn name_returns(&self) -> bool {
-        let mut owners =
-            self.pod.value()["metadata"]["ownerReferences"].as_array().into_iter().flatten();
-        owners.any(|owner| owner["kind"] == "StatefulSet" && owner["controller"] == true)
+        self.pod.controller_reference().is_some_and(|owner| owner["kind"] == "StatefulSet")
     }
 
     /// Says that no container runs or will, and why.

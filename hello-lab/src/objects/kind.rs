@@ -176,6 +176,16 @@ impl Kind {
     }
 }
 
+/// The fields of a type of the API, in the order of the alphabet.
+#[cfg(test)]
+pub(crate) fn fields_of<T: JsonSchema>() -> Vec<String> {
+    let schema = T::json_schema(&mut SchemaGenerator::default());
+    let fields = schema.as_value()["properties"].as_object().unwrap();
+    let mut names: Vec<_> = fields.keys().cloned().collect();
+    names.sort_unstable();
+    names
+}
+
 /// Whether a type's objects are in namespaces.
 trait Scope: ResourceScope {
     const NAMESPACED: bool;

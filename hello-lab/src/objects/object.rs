@@ -130,11 +130,14 @@ impl Object {
     /// The uid of the owner that controls it.
     #[must_use]
     pub fn controller(&self) -> Option<&str> {
-        self.value["metadata"]["ownerReferences"]
-            .as_array()?
-            .iter()
-            .find(|owner| owner["controller"] == true)?["uid"]
-            .as_str()
+        self.controller_reference()?["uid"].as_str()
+    }
+
+    /// The reference to the owner that controls it.
+    #[must_use]
+    pub fn controller_reference(&self) -> Option<&Value> {
+        let owners = self.value["metadata"]["ownerReferences"].as_array()?;
+        owners.iter().find(|owner| owner["controller"] == true)
     }
 
     /// Sets `metadata.generation`.
