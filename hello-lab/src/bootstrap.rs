@@ -4,7 +4,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,16 +11,17 @@ use serde_json::{Value, json};
 
 use crate::node::network::{NODE, POD_NETWORK, POD_PREFIX};
 use crate::objects::defaults;
-use crate::objects::meta::{condition, now};
+use crate::objects::meta::condition;
 use crate::objects::names::{
-    API_SERVICE, API_SERVICE_ADDRESS, DNS_POD, DNS_SERVICE, DNS_SERVICE_ADDRESS, NODE_NAME, ROOT_CA,
+    API_SERVICE, API_SERVICE_ADDRESS, DNS_DEPLOYMENT, DNS_SERVICE, DNS_SERVICE_ADDRESS, NODE_NAME,
+    ROOT_CA,
 };
 use crate::objects::{Key, Kind, Object, Store};
 
 /// Kinds of which a cluster has objects of its own. Those of each namespace, and EndpointSlices, are the
 /// controllers'.
 const KINDS: [Kind; 6] =
-    [Kind::Namespace, Kind::Node, Kind::ConfigMap, Kind::Service, Kind::Pod, Kind::Lease];
+    [Kind::Namespace, Kind::Node, Kind::ConfigMap, Kind::Service, Kind::Deployment, Kind::Lease];
 
 /// How many pods the node says that it takes: a network of so many addresses has room for them.
 const MOST_PODS: u32 = 1 << (32 - POD_PREFIX) >> 1;
@@ -33,14 +33,13 @@ const RENEWAL: Duration = Duration::from_secs(10);
 pub struct Bootstrap {
     store: Store,
     objects: Vec<Own>,
-    dns_addresses: Vec<IpAddr>,
 }
 
 /// An object as it is to be.
 struct Own {
     key: Key,
     value: Value,
-    /// The parts that are exactly so; what else is there may be added to.
+    /// Pointers to the parts that are exactly so; what else is there may be added to.
     fixed: &'static [&'static str],
 }
 
@@ -55,14 +54,9 @@ impl Own {
 }
 
 impl Bootstrap {
-    /// Of a cluster with this certificate of its API, whose DNS answers at `dns_addresses`.
+    /// Of a cluster with this certificate of its API.
     #[must_use]
-    pub fn new(
-        store: Store,
-        version: &str,
-        certificate_pem: &str,
-        dns_addresses: Vec<IpAddr>,
-    ) -> Self {
+    pub fn new(store: Store, version: &str, certificate_pem: &str) -> Self {
         let namespaces = ["default", "kube-node-lease", "kube-public", "kube-system"]
             .map(|name| Own::new(Kind::Namespace, json!({"metadata": {"name": name}}), &[]));
         // The other namespaces get theirs from this one.
@@ -72,18 +66,13 @@ impl Bootstrap {
         });
         let objects = namespaces.into_iter().chain([
             Own::new(Kind::Node, node(version), &[]),
-            Own::new(Kind::ConfigMap, root_ca, &["data"]),
-            Own::new(Kind::Service, api_service(), &["spec"]),
-            Own::new(Kind::Service, dns_service(), &["spec"]),
+            Own::new(Kind::ConfigMap, root_ca, &["/data"]),
+            Own::new(Kind::Service, api_service(), &["/spec"]),
+            Own::new(Kind::Service, dns_service(), &["/spec"]),
+            Own::new(Kind::Deployment, dns_deployment(), &["/spec/template/spec"]),
         ]);
         let objects = objects.collect();
-        Self { store, objects, dns_addresses }
-    }
-
-    /// The pod of the cluster's DNS.
-    #[must_use]
-    pub fn dns_pod_key() -> Key {
-        Key::new(Kind::Pod, DNS_POD.0, DNS_POD.1)
+        Self { store, objects }
     }
 
     /// Keeps them for ever.
@@ -106,7 +95,6 @@ impl Bootstrap {
         for own in &self.objects {
             self.keep(own);
         }
-        self.keep_dns_pod();
         if self.store.get(&lease_key()).is_err() {
             self.renew_lease();
         }
@@ -139,42 +127,24 @@ impl Bootstrap {
             return;
         }
         let repaired = self.store.change(&own.key, |object| {
+            let replicas = object["spec"]["replicas"].clone();
             json_patch::merge(object, &own.value);
-            for field in own.fixed {
-                object[*field] = own.value[*field].clone();
+            if !replicas.is_null() {
+                // How many there are is for people to say, none among them.
+                object["spec"]["replicas"] = replicas;
+            }
+            for part in own.fixed {
+                if let (Some(part), Some(wanted)) =
+                    (object.pointer_mut(part), own.value.pointer(part))
+                {
+                    *part = wanted.clone();
+                }
             }
         });
         if let Err(error) = repaired {
             // One that is deleted meanwhile is a change, after which this is done again.
             tracing::debug!("{error}");
         }
-    }
-
-    /// The DNS's pod is no process of its own, so nothing has to end before it is gone, whatever finalizers
-    /// somebody gave it; and in its place comes one that is like it.
-    fn keep_dns_pod(&self) {
-        let key = Self::dns_pod_key();
-        let wanted = dns_pod(&self.dns_addresses);
-        if let Ok(pod) = self.store.get(&key) {
-            let differs = |part: &str, field: &str| pod.value()[part][field] != wanted[part][field];
-            if !pod.is_terminating()
-                && pod.value()["spec"] == wanted["spec"]
-                && !differs("status", "podIPs")
-                && !differs("status", "phase")
-            {
-                let repaired = self.store.change(&key, |pod| {
-                    json_patch::merge(&mut pod["metadata"], &wanted["metadata"]);
-                });
-                if let Err(error) = repaired {
-                    tracing::debug!("{error}");
-                }
-                return;
-            }
-            if let Err(error) = self.store.remove(&key) {
-                tracing::debug!("{error}");
-            }
-        }
-        self.create(Kind::Pod, wanted);
     }
 
     fn create(&self, kind: Kind, value: Value) {
@@ -238,42 +208,31 @@ fn dns_service() -> Value {
     })
 }
 
-fn dns_pod(addresses: &[IpAddr]) -> Value {
-    let (namespace, name) = DNS_POD;
+/// The version of CoreDNS that a cluster of this version has (`CoreDNSVersion` of
+/// cmd/kubeadm/app/constants), in whose place the lab's own DNS stands.
+const DNS_IMAGE: &str = "registry.k8s.io/coredns/coredns:v1.12.1";
+
+/// As kubeadm makes it, but for what is CoreDNS's own: its Corefile, metrics and probes.
+fn dns_deployment() -> Value {
+    let (namespace, name) = DNS_DEPLOYMENT;
     let ports = DNS_PORTS
         .map(|(name, protocol)| json!({"name": name, "protocol": protocol, "containerPort": 53}));
-    let mut spec = defaults::pod(
-        json!({"containers": [{"name": "dns", "image": "hello-lab", "ports": ports}]}),
-    );
-    spec["nodeName"] = NODE_NAME.into();
-    let ips: Vec<Value> = addresses.iter().map(|address| json!({ "ip": address })).collect();
-    let conditions = ["Initialized", "Ready", "ContainersReady", "PodScheduled"]
-        .map(|name| condition(&Value::Null, name, true, None));
     json!({
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "labels": dns_labels(),
-            // A part of the node, as static pods are: `kubectl drain` leaves it where it is.
-            "annotations": {"kubernetes.io/config.mirror": "hello-lab"},
-        },
-        "spec": spec,
-        "status": {
-            "phase": "Running",
-            "podIP": addresses.first(),
-            "podIPs": ips,
-            "hostIP": NODE.to_string(),
-            "startTime": now(),
-            "conditions": conditions,
-            "containerStatuses": [{
-                "name": "dns",
-                "image": "hello-lab",
-                "imageID": "",
-                "ready": true,
-                "started": true,
-                "restartCount": 0,
-                "state": {"running": {"startedAt": now()}},
-            }],
+        "metadata": {"name": name, "namespace": namespace, "labels": dns_labels()},
+        "spec": {
+            "selector": {"matchLabels": dns_labels()},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+            "template": {
+                "metadata": {"labels": dns_labels()},
+                "spec": {
+                    "containers": [{"name": name, "image": DNS_IMAGE, "ports": ports}],
+                    "nodeSelector": {"kubernetes.io/os": "linux"},
+                    "tolerations": [
+                        {"key": "CriticalAddonsOnly", "operator": "Exists"},
+                        {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"},
+                    ],
+                },
+            },
         },
     })
 }

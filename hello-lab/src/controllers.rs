@@ -22,8 +22,7 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::objects::names::DNS_POD;
-use crate::objects::{Kind, Object, Store};
+use crate::objects::{Kind, Store};
 
 /// Runs every controller, for ever.
 pub async fn run(store: Store) {
@@ -58,9 +57,4 @@ pub(crate) fn step(store: &Store) -> Option<Duration> {
     endpoint_slice::step(store);
     endpoints::step(store);
     due.into_iter().flatten().min()
-}
-
-/// Whether a pod is a part of the lab itself, which stays where it is.
-fn is_the_labs_own(pod: &Object) -> bool {
-    (pod.namespace(), pod.name()) == DNS_POD
 }

@@ -56,7 +56,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use self::pod::{Surroundings, Wanted};
-use crate::objects::names::{DNS_POD, NODE_NAME};
+use crate::objects::names::NODE_NAME;
 use crate::objects::{Kind, Object};
 
 struct Worker {
@@ -116,9 +116,9 @@ fn tell(worker: &Worker, wanted: Wanted) {
     });
 }
 
-/// Whether a pod is on this node and run by processes; the lab's own one is not.
+/// Whether a pod is on this node.
 fn is_ours(pod: &Object) -> bool {
-    pod.value()["spec"]["nodeName"] == NODE_NAME && (pod.namespace(), pod.name()) != DNS_POD
+    pod.value()["spec"]["nodeName"] == NODE_NAME
 }
 
 fn wanted(pod: &Object) -> Wanted {

@@ -25,9 +25,7 @@ use crate::kubelet::program::on_this_machine;
 use crate::kubelet::sandbox_pool::SandboxPool;
 use crate::loops::{Loop, Loops};
 use crate::mounts::mount_in_memory;
-use crate::node::dns;
 use crate::node::network::Network;
-use crate::node::network::services::ServiceTable;
 use crate::node::policy_enforcer::Enforcer;
 use crate::node::service_proxy::ServiceProxy;
 use crate::objects::Store;
@@ -48,22 +46,8 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<Infalli
     let enforcer = Enforcer::new(store.clone(), stage.settings.behaviour());
     let proxy = ServiceProxy::new(store.clone());
 
-    // The DNS is a pod like any other to the policies.
-    let dns_network = network.add_pod().await?;
-    let bootstrap = Bootstrap::new(
-        store.clone(),
-        KUBERNETES_VERSION,
-        listener.certificate_pem(),
-        dns_network.addresses(),
-    );
+    let bootstrap = Bootstrap::new(store.clone(), KUBERNETES_VERSION, listener.certificate_pem());
     bootstrap.step();
-    let dns_pod = store.get(&Bootstrap::dns_pod_key())?;
-    // By its name, for as long as the lab runs: also when the pod is deleted and another takes its place.
-    let filter = enforcer.prepare(dns_network.namespace()).await?;
-    let (uid, namespace, name) = (dns_pod.uid(), dns_pod.namespace(), dns_pod.name());
-    enforcer.add(uid, namespace, name, filter).await?;
-    proxy.add(uid, namespace, name, ServiceTable::open(dns_network.namespace())?).await?;
-    let mut dns = dns::serve(store.clone(), &dns_network).context("cannot start the DNS")?;
 
     let program = std::env::current_exe().context("cannot find this program")?;
     let programs = program.parent().context("cannot find this program's folder")?;
@@ -102,7 +86,6 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<Infalli
     loops.start(Loop::ServiceProxy, proxy.follow());
     loops.start(Loop::Kubelet, kubelet::run(surroundings));
     loops.start(Loop::SandboxPool, sandboxes.keep());
-    loops.start(Loop::Dns, async move { dns.block_until_done().await });
     loops.start(Loop::Api, listener.serve(router(api)));
     writeln!(ready, "ready").context("cannot tell that the lab is ready")?;
     ready.flush()?;

@@ -28,8 +28,6 @@ pub enum Loop {
     PolicyEnforcer,
     /// Keeps the pods' tables of Services.
     ServiceProxy,
-    /// Answers for names of Services.
-    Dns,
 }
 
 impl fmt::Display for Loop {
@@ -127,9 +125,9 @@ mod tests {
     async fn the_first_loop_that_ends_is_named() {
         let mut loops = Loops::new(None);
         loops.start(Loop::Api, std::future::pending::<()>());
-        loops.start(Loop::Dns, std::future::ready(()));
+        loops.start(Loop::Kubelet, std::future::ready(()));
         let ended = loops.first_end().await;
-        assert_eq!(ended.to_string(), "the lab's dns has ended");
+        assert_eq!(ended.to_string(), "the lab's kubelet has ended");
     }
 
     #[tokio::test]

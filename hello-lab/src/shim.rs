@@ -48,6 +48,9 @@ pub use self::protocol::{Mount, Pod, Spec, Streams, message};
 /// The name of the program.
 pub const PROGRAM: &str = "hello-lab-shim";
 
+/// What tells the program to do nothing until a signal ends it, as the `pause` container of a node does.
+pub const PAUSE: &str = "pause";
+
 /// The exit code of a process whose program could not be started.
 pub const START_FAILED: u8 = 125;
 
@@ -55,6 +58,9 @@ pub const START_FAILED: u8 = 125;
 #[must_use]
 pub fn main(args: Vec<OsString>) -> ExitCode {
     match args.split_first() {
+        Some((mode, [])) if mode == PAUSE => loop {
+            nix::unistd::pause();
+        },
         Some((mode, process)) if mode == terminal::MODE => {
             report(&mut io::stderr(), &terminal::run(process));
             ExitCode::from(START_FAILED)

@@ -32,7 +32,9 @@ fn own(lab: &Lab) -> Vec<String> {
         "namespaces",
         "nodes",
         "services -n default --field-selector=metadata.name=kubernetes",
-        "services,endpointslices,pods -n kube-system",
+        "services,deployments -n kube-system",
+        // Those of the DNS, which have new names and addresses each time.
+        "endpointslices,pods -n kube-system",
         "configmaps,serviceaccounts -n default",
         "configmaps,serviceaccounts -n kube-system",
     ] {
@@ -40,15 +42,16 @@ fn own(lab: &Lab) -> Vec<String> {
         for item in list["items"].as_array().expect("a list") {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let metadata = &item["metadata"];
+            let is_pod = item["kind"] == "Pod";
+            let name = if is_pod { "" } else { metadata["name"].as_str().unwrap_or_default() };
             let parts = [
                 text(&item["kind"]),
                 text(&metadata["namespace"]),
-                text(&metadata["name"]),
+                name.to_owned(),
                 metadata["labels"].to_string(),
-                item["spec"].to_string(),
+                if is_pod { &item["spec"]["containers"] } else { &item["spec"] }.to_string(),
                 item["data"].to_string(),
-                item["status"]["podIPs"].to_string(),
-                item["endpoints"][0]["addresses"].to_string(),
+                item["status"]["phase"].to_string(),
                 item["endpoints"][0]["conditions"].to_string(),
             ];
             all.push(parts.join(" "));
@@ -66,15 +69,19 @@ fn what_the_cluster_needs_comes_back_within_a_second_and_names_resolve_again() {
     let before = own(&lab);
     assert!(before.len() >= 12, "{before:#?}");
     let spec = r#"{"spec":{"selector":{"k8s-app":"other"},"ports":[{"port":1}]}}"#;
-    let finalizers = r#"{"metadata":{"finalizers":["example.com/stay"]}}"#;
+    let nowhere = r#"{"spec":{"template":{"spec":{"nodeSelector":{"disk":"ssd"}}}}}"#;
     for line in [
-        "delete pod -n kube-system dns-hello-lab",
-        "delete pod -n kube-system dns-hello-lab --now",
-        "delete pod -n kube-system dns-hello-lab --force --grace-period=0",
-        &format!("patch pod -n kube-system dns-hello-lab --type=merge -p {finalizers}"),
+        "delete pod -n kube-system -l k8s-app=kube-dns",
+        "delete pod -n kube-system -l k8s-app=kube-dns --now",
+        "delete pod -n kube-system -l k8s-app=kube-dns --force --grace-period=0",
         "delete pods -n kube-system --all",
-        "label pod -n kube-system dns-hello-lab k8s-app=other --overwrite",
-        "label pod -n kube-system dns-hello-lab k8s-app-",
+        "delete replicasets -n kube-system --all",
+        "delete deployment -n kube-system coredns",
+        "delete deployment -n kube-system coredns --cascade=foreground",
+        "delete deployment -n kube-system coredns --cascade=orphan",
+        "label deployment -n kube-system coredns k8s-app=other --overwrite",
+        "set image deployment/coredns -n kube-system coredns=busybox",
+        &format!("patch deployment -n kube-system coredns --type=merge -p {nowhere}"),
         "delete service -n kube-system kube-dns",
         "delete services --all -n kube-system",
         "delete service kubernetes",
@@ -100,7 +107,6 @@ fn what_the_cluster_needs_comes_back_within_a_second_and_names_resolve_again() {
             now = own(&lab);
         }
         let missing: Vec<_> = before.iter().filter(|one| !now.contains(one)).collect();
-        // A finalizer that somebody adds stays with its pod, and goes with it.
         assert!(missing.is_empty(), "{line}: {missing:#?}");
         wait_for(&format!("the name after {line}"), || resolves(&lab).then_some(()));
     }
@@ -133,14 +139,43 @@ fn the_policies_of_the_dns_are_those_of_its_pod_whichever_it_is() {
     let lab = Lab::start(As::Myself);
     lab.install_hello_app();
     wait_for("the name", || resolves(&lab).then_some(()));
-    promptly(&lab, "delete pod -n kube-system dns-hello-lab");
+    promptly(&lab, "rollout restart deployment -n kube-system coredns");
+    promptly(&lab, "rollout status deployment -n kube-system coredns --timeout=30s");
     let deny = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: deny, namespace: \
                 kube-system}\nspec: {podSelector: {matchLabels: {k8s-app: kube-dns}}}\n";
     let _ = lab.kubectl_with("apply -f -", deny);
     wait_for("the policy", || (!resolves(&lab)).then_some(()));
-    promptly(&lab, "delete pod -n kube-system dns-hello-lab");
+    promptly(&lab, "delete pod -n kube-system -l k8s-app=kube-dns");
+    let available =
+        "wait --for=condition=Ready -n kube-system pod -l k8s-app=kube-dns --timeout=30s";
+    wait_for("the new pod", || lab.try_kubectl(available, "").status.success().then_some(()));
     assert!(!resolves(&lab), "the new pod's policy is the old one's");
     let _ = lab.kubectl_with("delete -f -", deny);
+    wait_for("the name", || resolves(&lab).then_some(()));
+    lab.end();
+}
+
+#[test]
+fn the_dns_is_a_deployment_as_in_any_cluster_that_people_scale_quarantine_and_look_into() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    wait_for("the name", || resolves(&lab).then_some(()));
+    let dns = "pod -n kube-system -l k8s-app=kube-dns -o jsonpath={.items[*].metadata.name}";
+    let first = lab.kubectl(&format!("get {dns}"));
+    assert!(first.starts_with("coredns-") && !first.contains(' '), "{first}");
+    // A pod without the label is a pod of its own, and another takes its place.
+    promptly(&lab, &format!("label pod -n kube-system {first} k8s-app=other --overwrite"));
+    let second = wait_for("another", || {
+        let name = lab.kubectl(&format!("get {dns}"));
+        (!name.is_empty() && name != first).then_some(name)
+    });
+    wait_for("the name", || resolves(&lab).then_some(()));
+    promptly(&lab, &format!("delete pod -n kube-system {first}"));
+    assert_eq!(lab.kubectl(&format!("get {dns}")), second);
+    promptly(&lab, "scale deployment -n kube-system coredns --replicas=0");
+    wait_for("no name", || (!resolves(&lab)).then_some(()));
+    promptly(&lab, "scale deployment -n kube-system coredns --replicas=2");
+    promptly(&lab, "rollout status deployment -n kube-system coredns --timeout=30s");
     wait_for("the name", || resolves(&lab).then_some(()));
     lab.end();
 }

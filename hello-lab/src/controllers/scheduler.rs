@@ -123,7 +123,7 @@ fn schedule(store: &Store, pod: &Object, node: Option<&Object>) {
 
 /// Has a pod leave a node with a taint that it does not bear, or bears for a time. How long it still does.
 fn evict(store: &Store, pod: &Object, node: &Object) -> Option<Duration> {
-    if has_ended(pod) || super::is_the_labs_own(pod) {
+    if has_ended(pod) {
         return None;
     }
     let tolerations = || pod.value()["spec"]["tolerations"].as_array().into_iter().flatten();

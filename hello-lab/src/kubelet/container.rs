@@ -1,5 +1,6 @@
 //! The life of one container: its process, its hooks and probes, its restarts.
 
+mod cluster_dns;
 mod hooks;
 mod last_words;
 mod probing;
@@ -161,6 +162,10 @@ impl Container {
             Ok(process) => process,
             Err(error) => return not_started(error.into()),
         };
+        let dns = match self.cluster_dns(image) {
+            Ok(dns) => dns,
+            Err(error) => return not_started(error),
+        };
         let name = self.spec.name.clone();
         let (containers, uid) = (&self.running.surroundings.containers, self.running.pod.uid());
         let mounted = volumes::places(&self.spec);
@@ -182,6 +187,10 @@ impl Container {
                 let message = format!("Stopping container {name}");
                 self.running.tell(Severity::Normal, "Killing", &message);
                 (self.stop(&mut process, None, target).await, true)
+            }
+            () = dns => {
+                self.running.tell(Severity::Warning, "Killing", "hello-lab's DNS has ended");
+                (self.stop(&mut process, None, target).await, false)
             }
             restart = self.follow(target, &started) => {
                 self.running.tell(Severity::Normal, "Killing", &restart.why);

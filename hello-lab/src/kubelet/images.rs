@@ -34,6 +34,8 @@ pub struct Image {
     pub user: u32,
     /// What stands in for the image, where it is another's: what an event says.
     pub stand_in: Option<String>,
+    /// Whether the lab itself answers as the cluster's DNS in a container's network, while it runs.
+    pub is_dns: bool,
 }
 
 /// The user of the workspace's own images.

@@ -1,7 +1,7 @@
 //! Cluster DNS: `SERVICE.NAMESPACE.svc.cluster.local` and its like, answered from the store.
 //!
-//! It listens in the network namespace of a pod of its own, in kube-system and labelled
-//! k8s-app=kube-dns, so that policies see it as on any cluster.
+//! It listens in the network namespace of a pod, one of those that kube-system's Deployment makes, so that
+//! policies see it as on any cluster.
 
 mod names;
 
@@ -25,8 +25,9 @@ const TTL: u32 = 5;
 /// How long a TCP client may be silent.
 const TCP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Answers on port 53 of `network`, for as long as the server that it returns is kept.
-pub fn serve(store: Store, network: &PodNetwork) -> io::Result<Server<impl RequestHandler>> {
+/// Answers on port 53 of `network`, from now on and for as long as the future that it returns is kept and
+/// polled. That ends when it can answer no more.
+pub fn serve(store: Store, network: &PodNetwork) -> io::Result<impl Future<Output = ()> + use<>> {
     let address = (network.address(), 53);
     let (udp, tcp) = network.run(|| {
         Ok::<_, io::Error>((
@@ -39,7 +40,11 @@ pub fn serve(store: Store, network: &PodNetwork) -> io::Result<Server<impl Reque
     let mut server = Server::new(Resolver { store });
     server.register_socket(UdpSocket::from_std(udp)?);
     server.register_listener(TcpListener::from_std(tcp)?, TCP_TIMEOUT, 32);
-    Ok(server)
+    Ok(async move {
+        if let Err(error) = server.block_until_done().await {
+            tracing::error!("the DNS has ended: {error}");
+        }
+    })
 }
 
 /// Answers from the store.

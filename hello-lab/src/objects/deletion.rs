@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::kind::{Key, Kind};
 use super::meta::{now, timestamp};
-use super::names::DNS_POD;
 use super::object::{Object, remove};
 use super::store::{Store, StoreError};
 
@@ -92,12 +91,12 @@ pub fn delete(
         if !deletion.means(value) {
             return Err(StoreError::Conflict(key.clone()));
         }
-        // The DNS's pod comes back, and a namespace of the cluster's own does. `kubectl delete` asks for what
-        // it has deleted by name, twice, and would wait for ever for the end of one that came in its place
-        // between the two. So what need not wait is gone when the request is answered.
+        // What the cluster needs comes back. `kubectl delete` asks for what it has deleted by name, twice, and
+        // would wait for ever for the end of one that came in its place between the two. So what need not
+        // wait is gone when the request is answered.
         let waits = key.kind == Kind::Namespace
-            || key.kind == Kind::Pod && !is_dns_pod(key) && grace(deletion, value) > 0
-            || !is_dns_pod(key) && !deletion.finalizers(value).is_empty();
+            || key.kind == Kind::Pod && grace(deletion, value) > 0
+            || !deletion.finalizers(value).is_empty();
         if waits {
             let marked = store.update(key, |object| {
                 if !deletion.means(object) {
@@ -117,11 +116,6 @@ pub fn delete(
             return Ok((last, true));
         }
     }
-}
-
-/// The DNS's pod is no process, so nothing has to end before it is gone.
-fn is_dns_pod(key: &Key) -> bool {
-    *key == Key::new(Kind::Pod, DNS_POD.0, DNS_POD.1)
 }
 
 /// Deletes this object, and none that has come in its place.
@@ -300,19 +294,13 @@ mod tests {
     #[test]
     fn what_comes_back_and_waits_for_nothing_is_gone_when_it_has_been_deleted() {
         let store = Store::default();
-        let (namespace, name) = DNS_POD;
-        let metadata = json!({"name": name, "namespace": namespace, "finalizers": ["a.b/x"]});
-        store.create(Kind::Pod, json!({"metadata": metadata})).unwrap();
         let map = json!({"metadata": {"name": "kube-root-ca.crt", "namespace": "kube-node-lease"}});
         store.create(Kind::ConfigMap, map).unwrap();
         let lease = json!({"metadata": {"name": "kube-node-lease"}});
         store.create(Kind::Namespace, lease).unwrap();
-        for key in
-            [Key::new(Kind::Pod, namespace, name), Key::new(Kind::Namespace, "", "kube-node-lease")]
-        {
-            let (_, gone) = delete(&store, &key, &Deletion::default()).unwrap();
-            assert!(gone && store.get(&key).is_err(), "{key:?}");
-        }
+        let key = Key::new(Kind::Namespace, "", "kube-node-lease");
+        let (_, gone) = delete(&store, &key, &Deletion::default()).unwrap();
+        assert!(gone && store.get(&key).is_err());
         assert!(store.list(Kind::ConfigMap, None).0.is_empty());
     }
 

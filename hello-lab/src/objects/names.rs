@@ -47,9 +47,8 @@ pub const MOST_SEARCHES: usize = 32;
 /// Namespace and name of the Service of the cluster's DNS.
 pub const DNS_SERVICE: (&str, &str) = ("kube-system", "kube-dns");
 
-/// Namespace and name of the pod of the cluster's DNS: a part of the lab itself, not a process that it
-/// starts.
-pub const DNS_POD: (&str, &str) = ("kube-system", "dns-hello-lab");
+/// Namespace and name of the Deployment of the cluster's DNS, as kubeadm, kind and minikube have it.
+pub const DNS_DEPLOYMENT: (&str, &str) = ("kube-system", "coredns");
 
 /// The address of the Service `kubernetes`, the first of the Services' network.
 pub const API_SERVICE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);

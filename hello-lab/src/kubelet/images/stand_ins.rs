@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Image, USER};
+use crate::shim;
 
 /// The entrypoint of curlimages/curl: what is no program of its own is curl's arguments.
 const CURL: &str = r#"if [ "${1#-}" != "$1" ] || ! command -v "$1" >/dev/null; then set -- curl "$@"; fi; exec "$@""#;
@@ -44,14 +45,15 @@ pub(super) fn all(
             all.insert("curl", image);
         }
     }
-    if search("sleep").is_some() {
-        let image = Image {
-            entrypoint: ["sleep", "infinity"].map(str::to_owned).into(),
-            user: USER,
-            stand_in: Some("the machine's own sleep".to_owned()),
-            ..Image::default()
-        };
-        all.insert("pause", image);
+    for (name, is_dns, stand_in) in [
+        ("pause", false, "a program of hello-lab's that waits until it is told to end"),
+        ("coredns", true, "hello-lab's own DNS, which reads no Corefile"),
+    ] {
+        let mut image = Image::of_program(folder.join(shim::PROGRAM));
+        image.cmd = vec![shim::PAUSE.to_owned()];
+        image.stand_in = Some(stand_in.to_owned());
+        image.is_dns = is_dns;
+        all.insert(name, image);
     }
     for (name, port) in [("nginx", 80), ("httpd", 80), ("hello-app", 8080)] {
         let mut image = Image::of_program(folder.join("hello-server"));
