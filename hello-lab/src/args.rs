@@ -1,7 +1,9 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use netpol::compile::{Behaviour, Denied, Established};
@@ -114,8 +116,9 @@ pub struct Settings {
     /// What becomes of open connections that a new policy does not allow
     #[arg(long, value_enum, default_value_t)]
     pub established: Established,
-    /// Make an image of a program on this machine: the name that pods use, and the program, which
-    /// is copied now. May be given several times
+    /// Add an image: the name that pods use, and what it is on this machine: a program, which is copied now; an
+    /// archive of `docker save` or an OCI layout, which is unpacked into memory; or a root folder. May be given
+    /// several times
     #[arg(long, value_name = "REFERENCE=PATH", value_parser = FurtherImage::parse)]
     pub image: Vec<FurtherImage>,
     /// Has a loop of the lab fail once it is ready, to see that the lab ends; for tests.
@@ -131,13 +134,26 @@ impl Settings {
     }
 }
 
-/// An image that is a program on this machine.
+/// An image that a user adds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FurtherImage {
     /// What pods call it.
     pub reference: String,
-    /// The program.
-    pub program: PathBuf,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is there.
+    pub form: Form,
+}
+
+/// What an image is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Form {
+    /// A program.
+    Program,
+    /// A root folder.
+    Folder,
+    /// What `docker save` writes, or a layout of the Open Container Initiative, also as a folder.
+    Archive,
 }
 
 /// Why `--image` names no image.
@@ -147,25 +163,52 @@ enum NotAnImage {
     NoPair,
     #[error(transparent)]
     NoPath(std::io::Error),
-    #[error("{} is a folder", .0.display())]
-    Folder(PathBuf),
-    #[error("{path} cannot be run: {}", .cause.desc())]
+    #[error("cannot read {path}")]
+    Unreadable {
+        path: String,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("{path} is no archive of an image, and cannot be run: {}", .cause.desc())]
     NoProgram { path: String, cause: nix::errno::Errno },
 }
 
 impl FurtherImage {
-    /// Reads `REFERENCE=PATH`. The program must be there, and can be run.
+    /// Reads `REFERENCE=PATH`. Something that can be an image must be there.
     fn parse(text: &str) -> Result<Self, NotAnImage> {
         let pair = text.split_once('=').filter(|(reference, _)| !reference.is_empty());
-        let (reference, path) = pair.ok_or(NotAnImage::NoPair)?;
-        let program = std::path::absolute(path).map_err(NotAnImage::NoPath)?;
-        if program.is_dir() {
-            return Err(NotAnImage::Folder(program));
+        let (reference, name) = pair.ok_or(NotAnImage::NoPair)?;
+        let path = std::path::absolute(name).map_err(NotAnImage::NoPath)?;
+        let form =
+            form(&path).map_err(|cause| NotAnImage::Unreadable { path: name.to_owned(), cause })?;
+        if form == Form::Program {
+            nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK)
+                .map_err(|cause| NotAnImage::NoProgram { path: name.to_owned(), cause })?;
         }
-        nix::unistd::access(&program, nix::unistd::AccessFlags::X_OK)
-            .map_err(|cause| NotAnImage::NoProgram { path: path.to_owned(), cause })?;
-        Ok(Self { reference: reference.to_owned(), program })
+        Ok(Self { reference: reference.to_owned(), path, form })
     }
+}
+
+/// Where tar(5) has its magic number, after a name and numbers.
+const MAGIC_OF_TAR: (usize, &[u8]) = (257, b"ustar");
+
+/// What is at `path`; what it is not read of is a program.
+fn form(path: &Path) -> std::io::Result<Form> {
+    if path.is_dir() {
+        let is_packed =
+            ["oci-layout", "manifest.json"].iter().any(|name| path.join(name).is_file());
+        return Ok(if is_packed { Form::Archive } else { Form::Folder });
+    }
+    // A program need not be readable.
+    let mut head = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(512).read_to_end(&mut head)?,
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => 0,
+        Err(error) => return Err(error),
+    };
+    let (at, magic) = MAGIC_OF_TAR;
+    let is_tar = head.get(at..).is_some_and(|rest| rest.starts_with(magic));
+    Ok(if is_tar || head.starts_with(&[0x1f, 0x8b]) { Form::Archive } else { Form::Program })
 }
 
 /// What the processes of a lab's start tell each other: one argument, as JSON.
@@ -200,9 +243,31 @@ mod tests {
     fn a_further_image_is_a_program_that_can_be_run() {
         let image = FurtherImage::parse("r.example/shell@sha256:0=/bin/sh").unwrap();
         assert_eq!(image.reference, "r.example/shell@sha256:0");
-        for bad in ["/bin/sh", "=/bin/sh", "a=/no/such", "a=/etc"] {
+        assert_eq!(image.form, Form::Program);
+        for bad in ["/bin/sh", "=/bin/sh", "a=/no/such", "a=/etc/passwd", "a="] {
             assert!(FurtherImage::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_image_is_what_its_path_shows() {
+        let folder = tempfile::tempdir().unwrap();
+        let form = |name: &str| {
+            FurtherImage::parse(&format!("a={}", folder.path().join(name).display()))
+                .map(|image| image.form)
+                .map_err(|error| error.to_string())
+        };
+        let mut tar = vec![0; 1024];
+        tar[257..262].copy_from_slice(b"ustar");
+        std::fs::write(folder.path().join("tar"), tar).unwrap();
+        std::fs::write(folder.path().join("gz"), [0x1f, 0x8b, 8]).unwrap();
+        std::fs::write(folder.path().join("text"), "text").unwrap();
+        assert_eq!(form("tar"), Ok(Form::Archive));
+        assert_eq!(form("gz"), Ok(Form::Archive));
+        assert!(form("text").unwrap_err().contains("is no archive of an image, and cannot be run"));
+        assert_eq!(form(""), Ok(Form::Folder));
+        std::fs::write(folder.path().join("oci-layout"), "{}").unwrap();
+        assert_eq!(form(""), Ok(Form::Archive));
     }
 
     #[test]

@@ -38,6 +38,8 @@ mod deadline;
 
 mod volumes;
 
+mod image_roots;
+
 pub(crate) mod container;
 
 mod companions;

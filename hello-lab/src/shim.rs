@@ -24,6 +24,7 @@
 //! When the lab closes that socket early, the process is ended.
 
 mod enter;
+mod image_root;
 mod mounts;
 mod protocol;
 pub(crate) mod root;

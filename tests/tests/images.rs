@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use end_to_end::{docker_engine, run, skip, wait_for};
+use end_to_end::{Lab, docker_engine, run, skip, users, wait_for};
 use serde_json::Value;
 
 /// Builds the images once; false, with the reason said, where no engine runs.
@@ -125,4 +125,32 @@ fn rendered_manifests_keep_their_names_and_differ_in_the_images_alone() {
         new.iter().map(|line| line.trim().strip_prefix("image: ").unwrap()).collect();
     assert_eq!(images, [client, client, "r.example:5000/p/hello-server:v1"]);
     assert!(!diff.contains("Only in"), "{diff}");
+}
+
+#[test]
+fn what_docker_saves_runs_in_the_lab_as_it_is() {
+    if !built("what_docker_saves_runs_in_the_lab_as_it_is") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("saved.tar");
+    let place = archive.display();
+    docker(&format!("save --output {place} hello-server:1.0.0 hello-client:1.0.0"));
+    for path in [folder.path(), &archive] {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+    }
+    let image = |name: &str| format!("{name}:1.0.0={place}");
+    let (server, client) = (image("hello-server"), image("hello-client"));
+    for user in users() {
+        let lab = Lab::start_with(user, &["--image", &server, "--image", &client]);
+        lab.install_hello_app();
+        wait_for("a greeting", || {
+            lab.kubectl("logs deploy/hello-client-allowed").contains("Hello, world!").then_some(())
+        });
+        // There is nothing in it but its program.
+        let said = lab.refused("exec deploy/hello-client-allowed -- sh -c true", "");
+        assert!(said.contains("executable file not found"), "{said}");
+        lab.end();
+    }
 }

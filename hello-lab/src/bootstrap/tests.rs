@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::controllers;
-use crate::objects::deletion::{Deletion, delete};
 use crate::objects::names::SERVICE_NAME_LABEL;
 
 fn start() -> (Store, Bootstrap) {

@@ -100,6 +100,16 @@ impl Container {
                 return false;
             }
         };
+        if self.role == Role::Ephemeral && image.root.is_some() {
+            let message = format!(
+                "hello-lab cannot add a container of image {:?}: a pod's root folders are made when it starts",
+                self.spec.image.as_deref().unwrap_or_default(),
+            );
+            self.running.tell(Severity::Warning, "Failed", &message);
+            self.set(State::Waiting("CreateContainerConfigError", message));
+            self.no_longer_wanted().await;
+            return false;
+        }
         if let Some(stand_in) = &image.stand_in {
             let named = self.spec.image.as_deref().unwrap_or_default();
             let message = format!("In the place of image {named:?} stands {stand_in}");
@@ -170,7 +180,7 @@ impl Container {
         let (containers, uid) = (&self.running.surroundings.containers, self.running.pod.uid());
         let mounted = volumes::places(&self.spec);
         let sandbox = Arc::clone(&self.sandbox);
-        let entered = containers.enter(uid, &name, sandbox, spec, image.program.clone(), mounted);
+        let entered = containers.enter(uid, &name, sandbox, spec, image.clone(), mounted);
         // Until its hook is done, nobody is told that it runs.
         if !self.has_post_start() {
             self.set(State::Running(started.clone()));
@@ -293,15 +303,17 @@ impl Container {
             ("PATH".to_owned(), program::PATH.to_owned()),
             ("HOSTNAME".to_owned(), self.running.hostname()),
         ]);
+        env.extend(image.env.iter().cloned());
         if self.spec.tty == Some(true) {
             env.insert(TERM.0.to_owned(), TERM.1.to_owned());
         }
         env.extend(variables);
         let path = env.get("PATH").map(String::as_str).unwrap_or_default();
-        let working_dir: Option<PathBuf> = self.spec.working_dir.as_ref().map(Into::into);
-        let (own, mounted) = (image.program.as_deref(), volumes::places(&self.spec));
+        let own = self.spec.working_dir.as_ref().filter(|folder| !folder.is_empty());
+        let working_dir = own.map(PathBuf::from).or_else(|| image.working_dir.clone());
+        let mounted = volumes::places(&self.spec);
         let (program, is_images) =
-            program::find(&name, own, &mounted, path, working_dir.as_deref())
+            program::find(&name, image, &mounted, path, working_dir.as_deref())
                 .ok_or(ExecError::NoSuchProgram(name))?;
         Ok(Spec {
             container: self.spec.name.clone(),

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::watch;
 
+use super::images::Image;
 use super::program;
 use super::sandbox::{PodSandbox, Process, StartError, pipe};
 use super::terminal::Terminal;
@@ -27,8 +28,7 @@ pub struct Containers(Arc<Mutex<HashMap<(String, String), Container>>>);
 pub struct Container {
     sandbox: Arc<PodSandbox>,
     spec: Spec,
-    /// The program of its image's own.
-    own_program: Option<PathBuf>,
+    image: Image,
     /// Where volumes are mounted.
     mounted: Vec<PathBuf>,
     /// Closed when the container ends: its further processes end with it.
@@ -89,12 +89,12 @@ impl Containers {
         name: &str,
         sandbox: Arc<PodSandbox>,
         spec: Spec,
-        own_program: Option<PathBuf>,
+        image: Image,
         mounted: Vec<PathBuf>,
     ) -> Entered {
         let key = (pod.to_owned(), name.to_owned());
         let (running, ended) = watch::channel(());
-        let container = Container { sandbox, spec, own_program, mounted, ended };
+        let container = Container { sandbox, spec, image, mounted, ended };
         self.lock().insert(key.clone(), container.clone());
         Entered { containers: self.clone(), key, container, _running: running }
     }
@@ -226,8 +226,7 @@ impl Container {
         let Spec { env, working_dir, .. } = &self.spec;
         let path = env.iter().find(|(variable, _)| variable == "PATH");
         let path = path.map_or("", |(_, path)| path.as_str());
-        let own = self.own_program.as_deref();
-        program::find(name, own, &self.mounted, path, working_dir.as_deref())
+        program::find(name, &self.image, &self.mounted, path, working_dir.as_deref())
     }
 
     /// Resolves when the container has ended.

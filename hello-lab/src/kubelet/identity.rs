@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use nix::unistd::{Gid, Group};
 
-use super::images::{Image, Images};
+use super::images::{Image, Images, USER};
 
 /// User and group.
 pub(super) type User = (u32, u32);
@@ -14,7 +14,7 @@ pub(super) enum Refusal {
     /// The lab does not know its image.
     #[error(
         "hello-lab has no registry and no image {reference:?}. Start it with --image {reference}=PATH, the path \
-         of a program on this machine; without that it knows {known}"
+         of a program, a root folder or an archive of `docker save` on this machine; without that it knows {known}"
     )]
     Image {
         /// What the container names.
@@ -25,6 +25,14 @@ pub(super) enum Refusal {
     /// It asks for what it rules out.
     #[error("container has runAsNonRoot and runAsUser is 0")]
     NotNonRoot,
+    /// The same, of an image.
+    #[error("container has runAsNonRoot and image will run as root")]
+    RootsImage,
+    /// An image's user may be root by another name, which a kubelet does not look for.
+    #[error(
+        "container has runAsNonRoot and image has non-numeric user ({0}), cannot verify user is non-root"
+    )]
+    NamedUser(String),
     /// It would be the machine's root: a process is not a container.
     #[error("hello-lab runs no container as root; set runAsUser")]
     Root,
@@ -40,7 +48,7 @@ impl Refusal {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Image { .. } => "ImagePullBackOff",
-            Self::NotNonRoot | Self::Root | Self::MachinesGroup(_) => "CreateContainerConfigError",
+            _ => "CreateContainerConfigError",
         }
     }
 }
@@ -60,20 +68,30 @@ pub(super) fn identity<'a>(
     let own = container.security_context.clone().unwrap_or_default();
     let pod = pod.security_context.clone().unwrap_or_default();
     let number = |value: Option<i64>| value.and_then(|value| u32::try_from(value).ok());
-    let user = number(own.run_as_user.or(pod.run_as_user)).unwrap_or(image.user);
-    if user == 0 && own.run_as_non_root.or(pod.run_as_non_root) == Some(true) {
-        return Err(Refusal::NotNonRoot);
+    let asked = number(own.run_as_user.or(pod.run_as_user));
+    if own.run_as_non_root.or(pod.run_as_non_root) == Some(true) {
+        // `verifyRunAsNonRoot` of pkg/kubelet/kuberuntime.
+        match (asked, &image.named_user, image.user) {
+            (Some(0), ..) => return Err(Refusal::NotNonRoot),
+            (None, Some(name), _) => return Err(Refusal::NamedUser(name.clone())),
+            (None, None, 0) => return Err(Refusal::RootsImage),
+            _ => {}
+        }
     }
     if !privileged {
         return Ok((image, None));
     }
-    if user == 0 {
-        return Err(Refusal::Root);
-    }
+    let user = match asked {
+        Some(0) => return Err(Refusal::Root),
+        Some(user) => user,
+        // Most images say nothing of it.
+        None if image.user == 0 => USER,
+        None => image.user,
+    };
     let group = match number(own.run_as_group.or(pod.run_as_group)) {
         Some(group) if is_the_machines(group) => return Err(Refusal::MachinesGroup(group)),
         Some(group) => group,
-        None => Some(user).filter(|group| !is_the_machines(*group)).unwrap_or(image.user),
+        None => Some(user).filter(|group| !is_the_machines(*group)).unwrap_or(USER),
     };
     Ok((image, Some((user, group))))
 }

@@ -1,7 +1,10 @@
-//! Images of the lab: names for programs on this machine. There is no registry: what an image has is the
-//! machine's, or one of this workspace's programs.
+//! Images of the lab: names for programs on this machine, or for root folders. There is no registry: what an
+//! image has is the machine's, one of this workspace's programs, or what a user gives it.
 
+mod archive;
+mod layers;
 mod stand_ins;
+pub(super) mod unpacked;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use nix::mount::MsFlags;
 
-use crate::args::FurtherImage;
+use crate::args::{Form, FurtherImage};
 use crate::mounts::mount_in_memory;
 
 /// What containers can be made of.
@@ -30,16 +33,24 @@ pub struct Image {
     pub entrypoint: Vec<String>,
     /// Its arguments, unless the container has a `command` or `args`.
     pub cmd: Vec<String>,
-    /// Who runs it unless the pod says otherwise, as an image's USER.
+    /// Who runs it unless the pod says otherwise, as an image's USER: 0 of one that says nobody.
     pub user: u32,
+    /// How the image calls its user, if by a name.
+    pub named_user: Option<String>,
+    /// Its variables, which the container's own come after.
+    pub env: Vec<(String, String)>,
+    /// Where it is run, unless the container says otherwise.
+    pub working_dir: Option<PathBuf>,
+    /// A root folder of the image's own, which a container sees in the place of the machine's programs.
+    pub root: Option<PathBuf>,
     /// What stands in for the image, where it is another's: what an event says.
     pub stand_in: Option<String>,
     /// Whether the lab itself answers as the cluster's DNS in a container's network, while it runs.
     pub is_dns: bool,
 }
 
-/// The user of the workspace's own images.
-const USER: u32 = 9999;
+/// The user of the workspace's own images, and in root's lab of those that would be root's.
+pub(super) const USER: u32 = 9999;
 
 impl Image {
     /// A program as an image: its entrypoint is the program.
@@ -63,8 +74,9 @@ impl Images {
         Self { by_reference, by_repository: stand_ins::all(folder, search) }
     }
 
-    /// Adds further ones, and keeps a copy of each of their programs in memory, in a file system that
-    /// it mounts on `folder`: an image stays what it is when its program is built anew. It is one of
+    /// Adds further ones, and keeps a copy of each of their programs, and what is in their archives, in memory,
+    /// in a file system that it mounts on `folder`: an image stays what it is when its program is built anew. A
+    /// root folder alone is shown where it is. The file system is one of
     /// huge pages, where the kernel has them (`huge=` in its Documentation/admin-guide/mm/transhuge.rst):
     /// half of the time that a big program takes to start is the loading of its pages.
     pub fn pull(&mut self, further: &[FurtherImage], folder: &Path) -> anyhow::Result<()> {
@@ -73,10 +85,17 @@ impl Images {
         }
         mount_in_memory(folder, MsFlags::empty(), "mode=755,huge=always")
             .or_else(|_| mount_in_memory(folder, MsFlags::empty(), "mode=755"))?;
-        for (number, FurtherImage { reference, program }) in further.iter().enumerate() {
-            let copy = copy(program, &folder.join(number.to_string()));
-            let program = copy.with_context(|| format!("cannot copy {}", program.display()))?;
-            self.by_reference.insert(normal(reference).to_owned(), Image::of_program(program));
+        for (number, FurtherImage { reference, path, form }) in further.iter().enumerate() {
+            let place = folder.join(number.to_string());
+            let failed = || format!("--image {reference}={}", path.display());
+            let image = match form {
+                Form::Program => Image::of_program(copy(path, &place).with_context(failed)?),
+                Form::Folder => unpacked::of_folder(path),
+                Form::Archive => {
+                    unpacked::of_archive(path, reference, &place).with_context(failed)?
+                }
+            };
+            self.by_reference.insert(normal(reference).to_owned(), image);
         }
         Ok(())
     }

@@ -1,19 +1,20 @@
-//! Which program a command names: one of the image's own, or one of the machine's that pods see.
+//! Which program a command names: one of the image's own, or one of the machine's that pods see where the image
+//! has no root folder.
 
 use std::path::{Path, PathBuf};
 
+use super::images::{Image, unpacked};
 use crate::shim::root;
 
 /// Where programs are looked for, where nobody says otherwise.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The program that is called `name`, and whether it is the image's own, `own`: a container is a process
-/// that sees the machine's programs, so a name is the image's program wherever the image may have it, or else
-/// one of the machine's that pods see, in the folders of `path`. What is where a volume is `mounted` only the
-/// container knows.
+/// The program that is called `name`, and whether it is `image`'s own one, which pods do not see: a name is that
+/// program wherever the image may have it, or else one that pods see, of the image's root folder or of the
+/// machine, in the folders of `path`. What is where a volume is `mounted` only the container knows.
 pub(super) fn find(
     name: &str,
-    own: Option<&Path>,
+    image: &Image,
     mounted: &[PathBuf],
     path: &str,
     working_dir: Option<&Path>,
@@ -25,12 +26,18 @@ pub(super) fn find(
     {
         return Some((path, false));
     }
-    if let Some(own) = own
+    if let Some(own) = &image.program
         && Path::new(name).file_name().is_some_and(|file| Some(file) == own.file_name())
     {
         return Some((own.to_owned(), true));
     }
-    let is_there = |path: &PathBuf| !is_mounted(path) && root::shows(path) && path.is_file();
+    let is_there = |path: &PathBuf| {
+        !is_mounted(path)
+            && match &image.root {
+                Some(root) => unpacked::has_program(root, path),
+                None => root::shows(path) && path.is_file(),
+            }
+    };
     if name.contains('/') {
         return Some(folder.join(name)).filter(is_there).map(|path| (path, false));
     }
@@ -41,7 +48,7 @@ pub(super) fn find(
 /// The machine's program of this name that pods see.
 #[must_use]
 pub fn on_this_machine(name: &str) -> Option<PathBuf> {
-    find(name, None, &[], PATH, None).map(|(path, _)| path)
+    find(name, &Image::default(), &[], PATH, None).map(|(path, _)| path)
 }
 
 #[cfg(test)]
@@ -51,7 +58,8 @@ mod tests {
     #[test]
     fn a_name_is_the_images_own_program_in_whatever_folder_or_one_of_the_machines() {
         let own = Path::new("/hidden/agnhost");
-        let find = |name: &str| find(name, Some(own), &[], PATH, Some(Path::new("/usr")));
+        let image = Image { program: Some(own.to_owned()), ..Image::default() };
+        let find = |name: &str| find(name, &image, &[], PATH, Some(Path::new("/usr")));
         assert_eq!(find("/agnhost"), Some((own.to_owned(), true)));
         assert_eq!(find("agnhost"), Some((own.to_owned(), true)));
         assert_eq!(find("/bin/sh"), Some(("/bin/sh".into(), false)));
@@ -66,13 +74,25 @@ mod tests {
     fn where_a_volume_is_mounted_is_what_is_in_it() {
         let mounted = ["/scripts".into(), "/usr/bin".into()];
         let find = |name: &str, folder: &str| {
-            let own = Some(Path::new("/hidden/run"));
-            find(name, own, &mounted, PATH, Some(Path::new(folder)))
+            let image = Image { program: Some("/hidden/run".into()), ..Image::default() };
+            find(name, &image, &mounted, PATH, Some(Path::new(folder)))
         };
         let script = Some(("/scripts/run".into(), false));
         assert_eq!(find("/scripts/run", "/"), script);
         assert_eq!(find("./run", "/scripts").unwrap().0, Path::new("/scripts/run"));
         assert_eq!(find("run", "/scripts").unwrap().0, Path::new("/hidden/run"));
         assert_ne!(find("env", "/"), Some(("/usr/bin/env".into(), false)));
+    }
+
+    #[test]
+    fn where_the_image_has_a_root_folder_its_programs_are_the_ones() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("opt")).unwrap();
+        std::fs::copy("/bin/sh", root.path().join("opt/own")).unwrap();
+        let image = Image { root: Some(root.path().to_owned()), ..Image::default() };
+        let find = |name: &str| find(name, &image, &[], "/bin:/opt", None);
+        assert_eq!(find("own"), Some(("/opt/own".into(), false)));
+        assert_eq!(find("/opt/own"), Some(("/opt/own".into(), false)));
+        assert_eq!((find("sh"), find("/bin/sh")), (None, None), "the machine's are not seen");
     }
 }

@@ -190,12 +190,9 @@ fn owner(running: &Running, volume: &str) -> Option<User> {
     found.ok().and_then(|(_, user)| user)
 }
 
-/// What each container of a pod mounts, by its name; nothing for a pod without volumes.
+/// What each container of a pod mounts, by its name.
 pub(super) fn mounts(running: &Running) -> BTreeMap<String, Vec<Mount>> {
     let volumes = volumes(running);
-    if volumes.is_empty() {
-        return BTreeMap::new();
-    }
     let mounts = |container: &Container| {
         let mounts = container.volume_mounts.iter().flatten();
         let mounts = mounts.filter_map(|mount| {

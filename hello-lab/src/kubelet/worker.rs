@@ -1,16 +1,19 @@
 //! The life of one pod: its network, its policies, its containers, its end.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::companions::Companions;
 use super::container::{Container, Role};
+use super::image_roots::ImageRoots;
 use super::pod::{Running, Surroundings, Wanted, stopping};
 use super::resolution::{self, Resolution};
 use super::sandbox::PodSandbox;
@@ -99,7 +102,7 @@ impl Running {
     }
 
     /// What the shim is to know.
-    fn for_shim(&self, network: &PodNetwork) -> Pod {
+    fn for_shim(&self, network: &PodNetwork, images: &ImageRoots) -> Pod {
         let (spec, hostname, namespace) = (self.spec(), self.hostname(), self.pod.namespace());
         // A machine without it has no servers either.
         let node = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
@@ -115,8 +118,12 @@ impl Running {
         ];
         let files = files.map(|(name, content)| (name.to_owned(), content)).into();
         let privileged = self.surroundings.privileged;
-        let volumes = spec.volumes.as_ref().map_or(0, Vec::len);
-        Pod { hostname, files, privileged, volumes, mounts: volumes::mounts(self) }
+        let own = spec.volumes.as_ref().map_or(0, Vec::len);
+        let volumes = own + images.mounts.len();
+        let mounts = if volumes == 0 { BTreeMap::new() } else { volumes::mounts(self) };
+        // The images' come after the pod's.
+        let roots = images.of_containers.iter().map(|(name, number)| (name.clone(), own + number));
+        Pod { hostname, files, privileged, volumes, mounts, roots: roots.collect() }
     }
 
     /// Waits for what the volumes show, makes the network and puts the policies in force, and keeps trying
@@ -169,7 +176,9 @@ impl Running {
         let Surroundings { sandboxes, enforcer, proxy, .. } = &self.surroundings;
         let (mut sandbox, tables) = sandboxes.take().await?;
         let PodSandbox { network, shim } = &mut sandbox;
-        shim.enter(&self.for_shim(network), volumes.file_systems()).await?;
+        let images = ImageRoots::open(self).context("cannot open an image's root folder")?;
+        let file_systems = volumes.file_systems().chain(&images.mounts);
+        shim.enter(&self.for_shim(network, &images), file_systems).await?;
         // The others' policies must know the addresses before the pod uses them.
         self.update(|status| status.addresses = network.addresses());
         let (uid, namespace, name) = (self.pod.uid(), self.pod.namespace(), self.pod.name());

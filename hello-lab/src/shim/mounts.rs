@@ -1,5 +1,6 @@
-//! The root folders of the containers of a pod with volumes: each shows what every pod's does, and what the
-//! container mounts, and nothing that another container mounts.
+//! The root folders of the containers of a pod with volumes, or with images that have root folders of their
+//! own: each shows what every pod's does, or what its image has, and what the container mounts, and nothing
+//! that another container mounts.
 //!
 //! All are made before the first process of the pod is started, while the shim may still mount. From then on
 //! it may only choose one (chroot(2)) for a process to be started in, which can choose none. A `subPath` is
@@ -12,23 +13,20 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chroot, fchdir};
-use rustix::fs::{
-    CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, fstat, fstatfs, mkdirat, openat,
-    openat2,
-};
+use rustix::fs::{CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, move_mount};
 
 use super::protocol::{Mount, Pod, absolute};
-use super::root;
-use crate::mounts::mount_in_memory;
+use super::{image_root, root};
+use crate::mounts::{by_number, folder, inside, mount_in_memory};
 
 /// Where the volumes are until each is where its containers mount it.
 const VOLUMES: &str = ".volumes";
@@ -41,7 +39,8 @@ const LATER: &str = ".later";
 /// What may be written in a folder that only has others in it: nothing.
 const SKELETON: &str = "mode=755,size=1m";
 
-const READ_ONLY: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_RDONLY);
+pub(super) const READ_ONLY: MsFlags =
+    MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_RDONLY);
 
 const NOTHING: Option<&str> = None;
 
@@ -74,13 +73,23 @@ impl Roots {
                 .context("cannot mount a volume")?;
         }
         let own = folder(Path::new("/")).context("cannot open the pod's root folder")?;
-        let make = |name: &str, mounts: &[Mount]| {
+        let make = |name: &str, image: Option<&Path>, mounts: &[Mount]| {
             let place = Path::new("/").join(CONTAINERS).join(name);
-            container(&own, &place, mounts, &places)
+            let files = image.map_or(Files::OfPods, |root| Files::OfImage(root, &pod.files));
+            container(&own, &place, files, mounts, &places)
         };
-        let made = pod.mounts.iter().map(|(name, mounts)| (name.clone(), make(name, mounts)));
+        let image = |name: &String| {
+            let Some(number) = pod.roots.get(name) else { return Ok(None) };
+            places
+                .get(*number)
+                .map(|place| Some(&**place))
+                .context("its image's files are not there")
+        };
+        let made = pod.mounts.iter().map(|(name, mounts)| {
+            (name.clone(), image(name).and_then(|image| make(name, image, mounts)))
+        });
         let containers = made.collect();
-        let later = make(LATER, &[]);
+        let later = make(LATER, None, &[]);
         for place in &places {
             umount2(place, MntFlags::MNT_DETACH).context("cannot let go of a volume")?;
             fs::remove_dir(place).context("cannot remove a volume's folder")?;
@@ -124,16 +133,29 @@ fn change_root(root: &OwnedFd) -> nix::Result<()> {
     chroot(".")
 }
 
+/// What a container sees beside its volumes.
+#[derive(Clone, Copy)]
+enum Files<'a> {
+    /// What every pod does.
+    OfPods,
+    /// A root folder of its image, but for the files that are the pod's own.
+    OfImage(&'a Path, &'a [(String, String)]),
+}
+
 /// Makes the root folder of a container in `place`.
 fn container(
     own: &OwnedFd,
     place: &Path,
+    files: Files<'_>,
     mounts: &[Mount],
     volumes: &[PathBuf],
 ) -> anyhow::Result<OwnedFd> {
     mount_in_memory(place, MsFlags::empty(), SKELETON)?;
     let device = fs::metadata("/").context("cannot read the pod's root folder")?.dev();
-    copy(Path::new("/"), place, device)?;
+    match files {
+        Files::OfPods => copy(Path::new("/"), place, device)?,
+        Files::OfImage(image, own) => image_root::show(image, own, place, device)?,
+    }
     let root = folder(place).context("cannot open the container's root folder")?;
     let mut mounts: Vec<&Mount> = mounts.iter().collect();
     // What is mounted in another volume comes after it.
@@ -144,7 +166,9 @@ fn container(
             .with_context(|| format!("failed to prepare subPath {}", mount.sub_path.display()))
     });
     let sources = sources.collect::<anyhow::Result<Vec<_>>>()?;
-    let devices = volumes.iter().map(|volume| Ok(fs::metadata(volume)?.dev()));
+    let image = if let Files::OfImage(image, _) = files { Some(image) } else { None };
+    let volumes = volumes.iter().filter(|place| Some(&***place) != image);
+    let devices = volumes.map(|volume| Ok(fs::metadata(volume)?.dev()));
     let devices = devices.collect::<io::Result<_>>().context("cannot read a volume")?;
     within(own, &root, || {
         let mut points =
@@ -164,7 +188,7 @@ fn container(
 
 /// Has all that is in `from` seen in `to`. Of the file system `device`, folders are made anew, so that
 /// something can be mounted in them.
-fn copy(from: &Path, to: &Path, device: u64) -> anyhow::Result<()> {
+pub(super) fn copy(from: &Path, to: &Path, device: u64) -> anyhow::Result<()> {
     for entry in fs::read_dir(from).context("cannot read a folder of the pod's")? {
         let name = entry?.file_name();
         if from == Path::new("/") && [VOLUMES, CONTAINERS].iter().any(|hidden| name == *hidden) {
@@ -294,19 +318,4 @@ fn source(volume: &Path, sub_path: &Path) -> io::Result<OwnedFd> {
         };
     }
     Ok(at)
-}
-
-/// What is at `path` in `root`, as if that were the root folder, and not by way of other processes.
-fn inside(root: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
-}
-
-fn folder(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?)
-}
-
-fn by_number(file: &OwnedFd) -> PathBuf {
-    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }

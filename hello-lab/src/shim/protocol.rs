@@ -31,6 +31,9 @@ pub struct Pod {
     pub volumes: usize,
     /// What each container mounts, by its name; empty where there are no volumes.
     pub mounts: BTreeMap<String, Vec<Mount>>,
+    /// Which of the volumes is the root folder of a container's image, for each whose image has one. Nothing
+    /// else is mounted of it.
+    pub roots: BTreeMap<String, usize>,
 }
 
 /// Where a container sees a volume.

@@ -90,7 +90,7 @@ pub(crate) fn shows(path: &Path) -> bool {
 /// Has this process, in a mount namespace of its own, see a pod's files. They can be added to until
 /// [`seal`].
 pub(super) fn enter() -> anyhow::Result<()> {
-    make_read_only().context("cannot make the file system read-only")?;
+    make_read_only(Path::new("/")).context("cannot make the file system read-only")?;
     let site = SITES.map(Path::new).into_iter().find(|site| site.is_dir());
     let root = site.context("there is none of /sys, /mnt and /media to build the pod's root on")?;
     mount_in_memory(root, MsFlags::empty(), ROOT_SIZE)?;
@@ -224,14 +224,17 @@ fn processes(proc: &Path) -> anyhow::Result<()> {
 /// Where the kernel's own file systems are.
 const KERNELS: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// A container is no reason to change a file of the machine: every mount becomes read-only, but
-/// for the kernel's own file systems, as with `readOnlyRootFilesystem`.
-fn make_read_only() -> io::Result<()> {
+/// A container is no reason to change a file of the machine, or of an image: every mount at `below` and below
+/// it becomes read-only, but for the kernel's own file systems, as with `readOnlyRootFilesystem`.
+pub(super) fn make_read_only(below: &Path) -> io::Result<()> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     for line in mounts.lines() {
         let mut fields = line.split(' ').skip(4);
         let (Some(place), Some(options)) = (fields.next(), fields.next()) else { continue };
         let place = unescape(place);
+        if !Path::new(&place).starts_with(below) {
+            continue;
+        }
         if KERNELS.iter().any(|kernel| Path::new(&place).starts_with(kernel)) {
             continue;
         }
@@ -240,7 +243,7 @@ fn make_read_only() -> io::Result<()> {
         match remount(&place, flags | MsFlags::MS_RDONLY) {
             Ok(()) => {}
             // A mount that is covered by another, or that nobody may see, cannot be written to.
-            Err(_) if place != "/" => {}
+            Err(_) if Path::new(&place) != below => {}
             Err(errno) => return Err(errno.into()),
         }
     }
