@@ -266,3 +266,32 @@ fn a_roll_out_that_is_undone_brings_back_the_replica_set_that_was() {
     assert_eq!(revisions, ["deployment.apps/d", "REVISION", "2", "3"], "{history}");
     lab.end();
 }
+
+#[test]
+fn a_port_of_the_node_leads_pods_where_its_service_does_and_their_policies_with_them() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    let expose = "expose deployment hello-server --name=on-node --port=80 --target-port=8080 --type=NodePort";
+    let told = lab.try_kubectl(expose, "");
+    assert!(told.stderr.contains("Warning: spec.type: in hello-lab pods alone reach a nodePort"));
+    let _ = told.ok();
+    let port = lab.kubectl("get service on-node -o jsonpath={.spec.ports[0].nodePort}");
+    let node = r#"get nodes -o jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}"#;
+    let node = lab.kubectl(node);
+    let listed = lab.kubectl("get service on-node --no-headers");
+    assert!(listed.contains("NodePort") && listed.contains(&format!("80:{port}/TCP")), "{listed}");
+    let ask = |label: &str| {
+        let name = format!("asks-{}", lab.json("pods")["items"].as_array().map_or(0, Vec::len));
+        let client = "--image=hello-client:1.0.0 --restart=Never --rm -i --quiet";
+        let url = format!("http://{node}:{port} --count 1 --timeout 1");
+        lab.try_kubectl(&format!("run {name} --labels=app={label} {client} -- {url}"), "").stdout
+    };
+    assert!(ask("hello").contains("Hello, world!"));
+    let manifest = "manifests/network-policy.yaml";
+    let _ = lab.kubectl(&format!("apply -f {manifest}"));
+    wait_for("the policy", || ask("not-hello").contains("timed out").then_some(()));
+    assert!(ask("hello").contains("Hello, world!"), "a pod is itself, also by way of the node");
+    let _ = lab.kubectl("scale deployment hello-server --replicas=0");
+    wait_for("a refusal", || ask("hello").contains("refused").then_some(()));
+    lab.end();
+}

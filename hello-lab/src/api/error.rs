@@ -98,9 +98,7 @@ impl From<AdmissionError> for ApiError {
         match error {
             AdmissionError::Namespace(error) => error.into(),
             AdmissionError::Invalid(key, errors) => Self::Invalid(key, errors),
-            other @ (AdmissionError::NamespaceTerminates { .. } | AdmissionError::NoAddress) => {
-                Self::Admission(other)
-            }
+            other => Self::Admission(other),
         }
     }
 }
@@ -121,7 +119,9 @@ impl ApiError {
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::BadRequest(_) | Self::Store(StoreError::Unreadable(_)) => StatusCode::BAD_REQUEST,
-            Self::Internal(_) | Self::Panicked | Self::Admission(AdmissionError::NoAddress) => {
+            Self::Internal(_)
+            | Self::Panicked
+            | Self::Admission(AdmissionError::NoAddress | AdmissionError::NoPort) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -145,7 +145,10 @@ impl ApiError {
             Self::VersionOfTheFuture(..) | Self::TooSlow(_) => "Timeout",
             Self::NotAcceptable => "NotAcceptable",
             Self::BadRequest(_) | Self::Store(StoreError::Unreadable(_)) => "BadRequest",
-            Self::Panicked | Self::Admission(AdmissionError::NoAddress) => "InternalError",
+            Self::Panicked
+            | Self::Admission(AdmissionError::NoAddress | AdmissionError::NoPort) => {
+                "InternalError"
+            }
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden(_) | Self::Admission(_) => "Forbidden",
             Self::MethodNotAllowed => "MethodNotAllowed",

@@ -21,6 +21,13 @@ pub(super) fn warnings(kind: Kind, object: &Value) -> Vec<String> {
     if spec["externalIPs"].as_array().is_some_and(|list| !list.is_empty()) {
         warnings.push("spec.externalIPs: hello-lab serves clusterIP alone".to_owned());
     }
+    if spec["type"] == "NodePort" {
+        warnings.push(
+            "spec.type: in hello-lab pods alone reach a nodePort, at the node's InternalIP; from this machine use \
+             kubectl port-forward"
+                .to_owned(),
+        );
+    }
     warnings
 }
 
@@ -67,7 +74,7 @@ mod tests {
             ("sessionAffinity", Told(json!("ClientIP"))),
             ("sessionAffinityConfig", Same),
             ("trafficDistribution", Same),
-            ("type", Refused(json!("NodePort"))),
+            ("type", Refused(json!("LoadBalancer"))),
         ];
         let names: Vec<&str> = fates.iter().map(|(name, _)| *name).collect();
         assert_eq!(fields_of::<ServiceSpec>(), names);

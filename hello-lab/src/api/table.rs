@@ -272,7 +272,11 @@ fn endpoints(value: &Value) -> String {
 }
 
 fn service_ports(spec: &Value) -> String {
-    let port = |port: &Value| format!("{}/{}", text(&port["port"]), text(&port["protocol"]));
+    let port = |port: &Value| {
+        let on_node = &port["nodePort"];
+        let on_node = if on_node.is_null() { String::new() } else { format!(":{}", text(on_node)) };
+        format!("{}{on_node}/{}", text(&port["port"]), text(&port["protocol"]))
+    };
     match each(&spec["ports"]).map(port).collect::<Vec<_>>().join(",") {
         none if none.is_empty() => "<none>".to_owned(),
         ports => ports,

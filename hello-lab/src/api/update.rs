@@ -16,7 +16,7 @@ use super::not_done;
 use super::options::WriteOptions;
 use super::patch::Patch;
 use super::path::check_identity;
-use crate::objects::admission::admit_change;
+use crate::objects::admission::{Admitted, admit_change};
 use crate::objects::object::{presented, remove};
 use crate::objects::validation::{ephemeral, validate, validate_change};
 use crate::objects::{Key, Object, StoreError, deletion};
@@ -102,6 +102,8 @@ fn change(
     let form = call.form()?;
     let is_ephemeral = call.target.subresource.as_deref() == Some("ephemeralcontainers");
     let mut warnings = Warnings::new();
+    // What it was given is its own until it is stored.
+    let mut admitted = Admitted::default();
     let mut apply = |value: &mut Value| -> Result<(), ApiError> {
         let before = value.clone();
         let mut after = edit(&before)?;
@@ -111,7 +113,7 @@ fn change(
         warnings = check_fields(kind, &mut after, duplicates, options.fields)
             .map_err(|fault| wrong(key, &fault))?;
         check_version(&after)?;
-        admit_change(kind, &before, &mut after);
+        admitted = admit_change(&api.store, kind, &before, &mut after)?;
         let mut errors = validate(kind, &after);
         errors.extend(if is_ephemeral {
             ephemeral::check_change(&before, &after)

@@ -8,8 +8,8 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use netpol::names::NamespacedName;
 use netpol::port::Protocol;
 
-use crate::node::network::NetworkError;
 use crate::node::network::services::{ServicePort, ServiceTable};
+use crate::node::network::{NODE, NetworkError};
 use crate::node::per_pod::{Follower, Table};
 use crate::objects::names::SERVICE_NAME_LABEL;
 use crate::objects::{Kind, Store};
@@ -85,7 +85,9 @@ impl ServiceProxy {
     }
 }
 
-/// The ports of every Service that has an address, with their ready endpoints.
+/// The ports of every Service that has an address, with their ready endpoints; and those on the node, from where
+/// they lead to the same ones. A pod that goes there is itself to their policies, as with Cilium: no node has taken its
+/// place, as kube-proxy's does.
 fn service_ports(store: &Store) -> Vec<ServicePort> {
     let slices = store.list(Kind::EndpointSlice, None).0;
     let mut ports = Vec::new();
@@ -112,7 +114,13 @@ fn service_ports(store: &Store) -> Vec<ServicePort> {
                 let endpoints = own
                     .iter()
                     .flat_map(|slice| endpoints(slice, port.name.as_deref().unwrap_or_default()));
-                let endpoints = endpoints.collect();
+                let endpoints: Vec<_> = endpoints.collect();
+                if let Some(port) = port.node_port.and_then(|port| u16::try_from(port).ok())
+                    && port > 0
+                {
+                    let endpoints = endpoints.clone();
+                    ports.push(ServicePort { address: NODE, protocol, port, endpoints });
+                }
                 ports.push(ServicePort { address, protocol, port: number, endpoints });
             }
         }

@@ -2,7 +2,10 @@
 //! namespace, gets its defaults, and the values that are allocated to it; what only the system sets stays.
 
 mod job;
+mod node_ports;
 mod service;
+
+use std::net::Ipv4Addr;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -41,6 +44,9 @@ pub enum AdmissionError {
     /// Every address of the Services' network is in use.
     #[error("failed to allocate a serviceIP: range is full")]
     NoAddress,
+    /// Every port of the node that Services may have is in use.
+    #[error("failed to allocate a nodePort: range is full")]
+    NoPort,
 }
 
 /// Whether a new object may be in its namespace.
@@ -60,15 +66,26 @@ pub fn check_namespace(store: &Store, object: &Value, kind: Kind) -> Result<(), 
     Ok(())
 }
 
-/// What was promised to an object that is to be created: keep it until the object is stored.
-#[derive(Debug)]
-#[must_use = "its address is anybody's again when this is dropped"]
+/// What was promised to an object that is to be stored: keep it until it is.
+#[derive(Debug, Default)]
+#[must_use = "its address and ports are anybody's again when this is dropped"]
 pub struct Admitted {
-    _address: Option<Held>,
+    _address: Option<Held<Ipv4Addr>>,
+    _ports: Vec<Held<u16>>,
+}
+
+impl AddressError {
+    fn of(self, kind: Kind, object: &Value) -> AdmissionError {
+        match self {
+            Self::Invalid(errors) => AdmissionError::Invalid(key_of(kind, object), errors),
+            Self::NoneLeft => AdmissionError::NoAddress,
+            Self::NoPortLeft => AdmissionError::NoPort,
+        }
+    }
 }
 
 /// Admits a new object: takes out what the system alone sets, fills in the defaults, and gives a Service
-/// its address.
+/// its address and ports.
 pub fn admit(store: &Store, kind: Kind, object: &mut Value) -> Result<Admitted, AdmissionError> {
     strip_type(object);
     for field in DELETION {
@@ -86,25 +103,31 @@ pub fn admit(store: &Store, kind: Kind, object: &mut Value) -> Result<Admitted, 
     if kind == Kind::Pod {
         scheduling::place(store, object);
     }
-    let address = match kind {
-        Kind::Service => service::allocate(store, object).map_err(|error| match error {
-            AddressError::Invalid(errors) => AdmissionError::Invalid(key_of(kind, object), errors),
-            AddressError::NoneLeft => AdmissionError::NoAddress,
-        })?,
-        _ => None,
-    };
-    Ok(Admitted { _address: address })
+    if kind != Kind::Service {
+        return Ok(Admitted::default());
+    }
+    let address = service::allocate(store, object).map_err(|error| error.of(kind, object))?;
+    let ports = node_ports::allocate(store, object).map_err(|error| error.of(kind, object))?;
+    Ok(Admitted { _address: address, _ports: ports })
 }
 
 /// Admits a change of an object: gives it back what a client may leave out and nobody may take away, and
 /// fills in the defaults. What was seen of it ([`HAVE_STATUS`]) only the system changes.
-pub fn admit_change(kind: Kind, before: &Value, after: &mut Value) {
+pub fn admit_change(
+    store: &Store,
+    kind: Kind,
+    before: &Value,
+    after: &mut Value,
+) -> Result<Admitted, AdmissionError> {
     strip_type(after);
     for field in DELETION {
         carry_over(&before["metadata"], &mut after["metadata"], field);
     }
     match kind {
-        Kind::Service => service::keep(before, after),
+        Kind::Service => {
+            service::keep(before, after);
+            node_ports::keep(before, after);
+        }
         // Its finalizer is for a request of its own to remove (`namespaceStrategy.PrepareForUpdate`).
         Kind::Namespace => carry_over(before, after, "spec"),
         Kind::Pod => {
@@ -122,6 +145,11 @@ pub fn admit_change(kind: Kind, before: &Value, after: &mut Value) {
     }
     merge_strings(kind, after);
     defaults::apply(kind, after);
+    if kind != Kind::Service {
+        return Ok(Admitted::default());
+    }
+    let ports = node_ports::allocate(store, after).map_err(|error| error.of(kind, after))?;
+    Ok(Admitted { _address: None, _ports: ports })
 }
 
 /// Only the system deletes (`rest.BeforeCreate`, `rest.BeforeUpdate` of k8s.io/apiserver).
@@ -186,6 +214,10 @@ mod tests {
         object
     }
 
+    fn change(kind: Kind, before: &Value, after: &mut Value) {
+        let _admitted = admit_change(&Store::default(), kind, before, after).unwrap();
+    }
+
     #[test]
     fn clients_neither_delete_nor_say_what_was_seen() {
         let metadata = json!({
@@ -201,7 +233,7 @@ mod tests {
         let seen = json!({"phase": "Running", "podIP": "10.244.0.3"});
         let before = json!({"metadata": metadata, "spec": {"nodeName": "a"}, "status": seen});
         let mut after = json!({"metadata": {"name": "p"}, "status": {"phase": "Failed"}});
-        admit_change(Kind::Pod, &before, &mut after);
+        change(Kind::Pod, &before, &mut after);
         assert_eq!(after["metadata"]["deletionTimestamp"], metadata["deletionTimestamp"]);
         assert_eq!(after["metadata"]["deletionGracePeriodSeconds"], 0);
         assert_eq!(after["status"], seen);
@@ -223,7 +255,7 @@ mod tests {
             // Chosen here for a Job, and else by the store, which keeps it.
             remove(&mut before["metadata"], "uid");
             let mut after = object;
-            admit_change(kind, &before, &mut after);
+            change(kind, &before, &mut after);
             assert_eq!(after, before, "{kind:?}");
         }
     }
@@ -240,7 +272,7 @@ mod tests {
         assert_eq!(before, json!({"metadata": {"name": "s"}, "type": "Opaque", "data": data}));
         let mut after = before.clone();
         after["stringData"] = json!({"b": "new"});
-        admit_change(Kind::Secret, &before, &mut after);
+        change(Kind::Secret, &before, &mut after);
         assert_eq!(after["data"], json!({"a": "bmV3", "b": "bmV3", "c": ""}));
         assert!(after["stringData"].is_null());
     }
@@ -250,7 +282,7 @@ mod tests {
         let before = admitted(Kind::Namespace, json!({"metadata": {"name": "n"}}));
         let mut after =
             json!({"metadata": {"name": "n", "labels": {}}, "spec": {"finalizers": []}});
-        admit_change(Kind::Namespace, &before, &mut after);
+        change(Kind::Namespace, &before, &mut after);
         assert_eq!(after, before);
     }
 }

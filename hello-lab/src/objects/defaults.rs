@@ -172,6 +172,9 @@ fn job(spec: &mut Value) {
 fn service(spec: &mut Value) {
     set(spec, "type", || "ClusterIP".into());
     set(spec, "sessionAffinity", || "None".into());
+    if spec["type"] == "NodePort" {
+        set(spec, "externalTrafficPolicy", || "Cluster".into());
+    }
     for port in spec["ports"].as_array_mut().into_iter().flatten() {
         set(port, "protocol", || "TCP".into());
         let number = port["port"].clone();

@@ -1,6 +1,7 @@
 //! Names and addresses that more than one room must agree on.
 
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 
 /// The version of Kubernetes whose API the lab's is a part of.
 pub const KUBERNETES_VERSION: &str = "v1.34.0";
@@ -34,6 +35,9 @@ pub const SERVICE_NETWORK: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 0);
 
 /// Its prefix length.
 pub const SERVICE_PREFIX: u8 = 16;
+
+/// The ports that Services of type `NodePort` have on the node (`--service-node-port-range` of an API server).
+pub const NODE_PORTS: RangeInclusive<u16> = 30_000..=32_767;
 
 /// Namespace and name of the Service of the API.
 pub const API_SERVICE: (&str, &str) = ("default", "kubernetes");

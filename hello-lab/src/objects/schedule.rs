@@ -1,5 +1,6 @@
 //! When a CronJob is due: five fields of cron, or `@daily` and its like
-//! (`cron.ParseStandard` of github.com/robfig/cron/v3).
+//! (`cron.ParseStandard` of github.com/robfig/cron/v3). Parsers of other crates take more than that (`L`, `W`,
+//! `#`, seconds), take `*/2` for a day of its own beside the day of the week, and say other words.
 
 use jiff::civil::{Date, time};
 use jiff::tz::TimeZone;

@@ -50,12 +50,13 @@
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::allocation::Addresses;
+use super::allocation::Pool;
 use super::kind::{Key, Kind};
 use super::meta::{new_uid, now};
 use super::object::{Object, Unreadable, metadata_mut};
@@ -116,7 +117,9 @@ pub struct Store {
     inner: Arc<Mutex<Inner>>,
     version: watch::Sender<u64>,
     /// Addresses of Services that are not stored yet.
-    pub(super) addresses: Addresses,
+    pub(super) addresses: Pool<Ipv4Addr>,
+    /// Ports on the node that are held for Services which are not stored yet.
+    pub(super) node_ports: Pool<u16>,
 }
 
 #[derive(Debug, Default)]
@@ -133,7 +136,8 @@ impl Default for Store {
         Self {
             inner: Arc::default(),
             version: watch::Sender::new(0),
-            addresses: Addresses::default(),
+            addresses: Pool::default(),
+            node_ports: Pool::default(),
         }
     }
 }

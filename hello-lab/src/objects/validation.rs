@@ -184,11 +184,15 @@ fn container_ports(path: &str, container: &Value) -> Vec<FieldError> {
 fn service(spec: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if let Some(kind) = spec["type"].as_str()
-        && kind != "ClusterIP"
+        && !["ClusterIP", "NodePort"].contains(&kind)
     {
-        errors.push(FieldError::not_supported("spec.type", kind, &["ClusterIP"]));
+        errors.push(FieldError::not_supported("spec.type", kind, &["ClusterIP", "NodePort"]));
     }
     let headless = spec["clusterIP"] == "None";
+    if headless && spec["type"] == "NodePort" {
+        let detail = "may not be set to 'None' for NodePort services";
+        errors.push(FieldError::invalid("spec.clusterIPs[0]", "None", detail));
+    }
     let ports = spec["ports"].as_array().cloned().unwrap_or_default();
     if ports.is_empty() && !headless {
         errors.push(FieldError::required("spec.ports", ""));
@@ -303,7 +307,10 @@ mod tests {
         assert_eq!(paths(json!({})), ["spec.ports"]);
         assert_eq!(paths(json!({"ports": [{"port": 0}]})), ["spec.ports[0].port"]);
         assert_eq!(paths(json!({"ports": [{}]})), ["spec.ports[0].port"]);
-        assert_eq!(paths(json!({"type": "NodePort", "ports": [{"port": 80}]})), ["spec.type"]);
+        assert_eq!(paths(json!({"type": "LoadBalancer", "ports": [{"port": 80}]})), ["spec.type"]);
+        assert!(paths(json!({"type": "NodePort", "ports": [{"port": 80}]})).is_empty());
+        let headless = json!({"type": "NodePort", "clusterIP": "None", "ports": [{"port": 80}]});
+        assert_eq!(paths(headless), ["spec.clusterIPs[0]"]);
         let two = json!({"ports": [{"name": "a", "port": 80}, {"name": "a", "port": 81}]});
         assert_eq!(paths(two), ["spec.ports[1].name"]);
     }

@@ -29,11 +29,16 @@ pub(super) enum AddressError {
     Invalid(Vec<FieldError>),
     /// Every address is somebody's.
     NoneLeft,
+    /// Every port on the node is.
+    NoPortLeft,
 }
 
 /// Gives a new Service its address: the one that it asks for, or a free one. It is nobody else's while
 /// what this returns is kept.
-pub(super) fn allocate(store: &Store, service: &mut Value) -> Result<Option<Held>, AddressError> {
+pub(super) fn allocate(
+    store: &Store,
+    service: &mut Value,
+) -> Result<Option<Held<Ipv4Addr>>, AddressError> {
     let wanted = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
     // Left out by clients that know the singular alone (`normalizeClusterIPs`).
     if !wanted.is_empty() && addresses(&service["spec"]).is_empty() {
@@ -54,7 +59,7 @@ pub(super) fn allocate(store: &Store, service: &mut Value) -> Result<Option<Held
     let (namespace, name) = key(service);
     let fixed = FIXED.iter().filter(|(_, owner)| *owner != (&*namespace, &*name));
     let fixed: BTreeSet<_> = fixed.map(|(address, _)| *address).collect();
-    // Held first, looked for then: see `Addresses`.
+    // Held first, looked for then: see `Pool`.
     let take = |address: Ipv4Addr| {
         let held = store.addresses.hold(address)?;
         (!fixed.contains(&address) && !is_taken(store, address)).then_some(held)
@@ -208,7 +213,7 @@ mod tests {
             Err(AddressError::Invalid(errors)) => {
                 Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
             }
-            Err(AddressError::NoneLeft) => Err("none left".to_owned()),
+            Err(AddressError::NoneLeft | AddressError::NoPortLeft) => Err("none left".to_owned()),
         }
     }
 

@@ -94,7 +94,7 @@ pub(super) fn service(spec: &Value) -> Vec<FieldError> {
     errors
 }
 
-/// Of a Service of type `ClusterIP`, the only one that the lab has, what others alone may have.
+/// What Services of other types than its own alone may have; the lab has `ClusterIP` and `NodePort`.
 fn of_other_types(spec: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass", "loadBalancerSourceRanges"]
@@ -106,7 +106,8 @@ fn of_other_types(spec: &Value) -> Vec<FieldError> {
         }
     }
     let policy = &spec["externalTrafficPolicy"];
-    let is_external = each(&spec["externalIPs"]).next().is_some();
+    let has_node_ports = spec["type"] == "NodePort";
+    let is_external = has_node_ports || each(&spec["externalIPs"]).next().is_some();
     if policy.as_str().is_some_and(|policy| !policy.is_empty()) && !is_external {
         let detail = "may only be set for externally-accessible services";
         errors.push(FieldError::invalid("spec.externalTrafficPolicy", policy.clone(), detail));
@@ -117,7 +118,8 @@ fn of_other_types(spec: &Value) -> Vec<FieldError> {
             "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
         errors.push(FieldError::invalid("spec.healthCheckNodePort", check.clone(), detail));
     }
-    for (index, port) in each(&spec["ports"]).enumerate() {
+    errors.extend(one_of("spec.externalTrafficPolicy".to_owned(), policy, &["Cluster", "Local"]));
+    for (index, port) in each(&spec["ports"]).enumerate().filter(|_| !has_node_ports) {
         if port["nodePort"].as_i64().is_some_and(|port| port != 0) {
             let path = format!("spec.ports[{index}].nodePort");
             errors.push(FieldError::forbidden(path, "may not be used when `type` is 'ClusterIP'"));
