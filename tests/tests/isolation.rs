@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use end_to_end::{As, Lab, descendants, run, users, wait_for};
 use nix::unistd::geteuid;
 
-/// A lab with the demo, and a pod `attacker` of the image of tests/examples/attack.rs.
+/// An image of tests/src/bin/attack.rs.
+const ATTACK: [&str; 2] = ["--image", concat!("attack:1=", env!("CARGO_BIN_EXE_attack"))];
+
+/// A lab with the demo, and a pod `attacker` of that image.
 fn attacked(user: As) -> Lab {
-    let own = std::env::current_exe().expect("it runs");
-    let built = own.parent().and_then(std::path::Path::parent).expect("target/debug/deps");
-    let image = format!("attack:1={}", built.join("examples/attack").display());
-    let lab = Lab::start_with(user, &["--image", &image]);
+    let lab = Lab::start_with(user, &ATTACK);
     lab.install_hello_app();
     let _ = lab.kubectl("run attacker --image attack:1 -- wait");
     let _ = lab.kubectl("wait --for=condition=Ready pod/attacker --timeout=30s");
