@@ -138,6 +138,9 @@ fn a_pod_waits_for_a_node_that_meets_it() {
     };
     pod("picky", &json!({"nodeSelector": {"disk": "ssd"}}));
     waits("picky", "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.");
+    // Nobody has to end it first.
+    let _ = lab.kubectl("delete pod picky --timeout=10s");
+    pod("picky", &json!({"nodeSelector": {"disk": "ssd"}}));
     let _ = lab.kubectl("label node hello-lab disk=ssd");
     runs("picky");
     let _ = lab.kubectl("cordon hello-lab");
