@@ -291,8 +291,9 @@ impl Container {
         let path = env.get("PATH").map(String::as_str).unwrap_or_default();
         let working_dir: Option<PathBuf> = self.spec.working_dir.as_ref().map(Into::into);
         let (own, mounted) = (image.program.as_deref(), volumes::places(&self.spec));
+        let hidden = &self.sandbox.hidden;
         let (program, is_images) =
-            program::find(&name, own, &mounted, path, working_dir.as_deref())
+            program::find(&name, own, &mounted, hidden, path, working_dir.as_deref())
                 .ok_or(ExecError::NoSuchProgram(name))?;
         Ok(Spec {
             container: self.spec.name.clone(),

@@ -227,7 +227,8 @@ impl Container {
         let path = env.iter().find(|(variable, _)| variable == "PATH");
         let path = path.map_or("", |(_, path)| path.as_str());
         let own = self.own_program.as_deref();
-        program::find(name, own, &self.mounted, path, working_dir.as_deref())
+        let hidden = &self.sandbox.hidden;
+        program::find(name, own, &self.mounted, hidden, path, working_dir.as_deref())
     }
 
     /// Resolves when the container has ended.

@@ -9,12 +9,13 @@ pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 
 /// The program that is called `name`, and whether it is the image's own, `own`: a container is a process
 /// that sees the machine's programs, so a name is the image's program wherever the image may have it, or else
-/// one of the machine's that pods see, in the folders of `path`. What is where a volume is `mounted` only the
+/// one of the machine's that pods see, to whom some are `hidden`, in the folders of `path`. What is where a volume is `mounted` only the
 /// container knows.
 pub(super) fn find(
     name: &str,
     own: Option<&Path>,
     mounted: &[PathBuf],
+    hidden: &[PathBuf],
     path: &str,
     working_dir: Option<&Path>,
 ) -> Option<(PathBuf, bool)> {
@@ -30,7 +31,8 @@ pub(super) fn find(
     {
         return Some((own.to_owned(), true));
     }
-    let is_there = |path: &PathBuf| !is_mounted(path) && root::shows(path) && path.is_file();
+    let is_there =
+        |path: &PathBuf| !is_mounted(path) && root::shows(path, hidden) && path.is_file();
     if name.contains('/') {
         return Some(folder.join(name)).filter(is_there).map(|path| (path, false));
     }
@@ -41,7 +43,7 @@ pub(super) fn find(
 /// The machine's program of this name that pods see.
 #[must_use]
 pub fn on_this_machine(name: &str) -> Option<PathBuf> {
-    find(name, None, &[], PATH, None).map(|(path, _)| path)
+    find(name, None, &[], &[], PATH, None).map(|(path, _)| path)
 }
 
 #[cfg(test)]
@@ -51,7 +53,9 @@ mod tests {
     #[test]
     fn a_name_is_the_images_own_program_in_whatever_folder_or_one_of_the_machines() {
         let own = Path::new("/hidden/agnhost");
-        let find = |name: &str| find(name, Some(own), &[], PATH, Some(Path::new("/usr")));
+        let find = |name: &str| {
+            find(name, Some(own), &[], &["/usr/hidden".into()], PATH, Some(Path::new("/usr")))
+        };
         assert_eq!(find("/agnhost"), Some((own.to_owned(), true)));
         assert_eq!(find("agnhost"), Some((own.to_owned(), true)));
         assert_eq!(find("/bin/sh"), Some(("/bin/sh".into(), false)));
@@ -67,7 +71,7 @@ mod tests {
         let mounted = ["/scripts".into(), "/usr/bin".into()];
         let find = |name: &str, folder: &str| {
             let own = Some(Path::new("/hidden/run"));
-            find(name, own, &mounted, PATH, Some(Path::new(folder)))
+            find(name, own, &mounted, &[], PATH, Some(Path::new(folder)))
         };
         let script = Some(("/scripts/run".into(), false));
         assert_eq!(find("/scripts/run", "/"), script);

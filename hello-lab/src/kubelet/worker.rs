@@ -168,7 +168,7 @@ impl Running {
     async fn set_up(&self, volumes: &Volumes) -> anyhow::Result<PodSandbox> {
         let Surroundings { sandboxes, enforcer, proxy, .. } = &self.surroundings;
         let (mut sandbox, tables) = sandboxes.take().await?;
-        let PodSandbox { network, shim } = &mut sandbox;
+        let PodSandbox { network, shim, .. } = &mut sandbox;
         shim.enter(&self.for_shim(network), volumes.file_systems()).await?;
         // The others' policies must know the addresses before the pod uses them.
         self.update(|status| status.addresses = network.addresses());
