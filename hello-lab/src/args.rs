@@ -218,6 +218,8 @@ pub struct Stage {
     pub folder: PathBuf,
     /// The process that must live as long as this one.
     pub parent: i32,
+    /// What among the machine's programs pods are not to see.
+    pub hidden: Vec<PathBuf>,
     /// Whether the lab is root's.
     pub privileged: bool,
     /// What the lab is like.
@@ -275,8 +277,8 @@ mod tests {
         let image = "r.example/shell:1=/bin/sh";
         let line = ["x", "up", "--port", "1", "--denied", "reject", "--image", image];
         let Command::Up { lab, .. } = Cli::parse_from(line).command else { panic!("up") };
-        let stage =
-            Stage { folder: "/f".into(), parent: 7, privileged: true, settings: lab.settings };
+        let (folder, hidden) = ("/f".into(), vec!["/opt/ann".into()]);
+        let stage = Stage { folder, parent: 7, hidden, privileged: true, settings: lab.settings };
         let json = serde_json::to_string(&stage).unwrap();
         let Command::Lab { stage: next } = Cli::parse_from(["x", "lab", &json]).command else {
             panic!("lab")

@@ -59,7 +59,7 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<Infalli
     images.pull(&stage.settings.image, &memory.join("images"))?;
     let (logs, containers) = (Logs::default(), Containers::default());
     let attachables = Attachables::default();
-    let sandboxes = SandboxPool::new(network.clone(), enforcer.clone(), shim);
+    let sandboxes = SandboxPool::new(network.clone(), enforcer.clone(), shim, &stage.hidden);
     let surroundings = Surroundings {
         store: store.clone(),
         sandboxes: sandboxes.clone(),

@@ -20,7 +20,8 @@
 //! - [`stages`]: the processes and namespaces in which a lab runs, and which nothing outlives.
 //! - [`args`]: the command line.
 //! - [`loops`]: what must run for as long as the lab does, and ends it when it ends.
-//! - [`mounts`], [`runtime_folder`]: file systems in memory, and the lab's folder.
+//! - [`mounts`], [`runtime_folder`], [`private_places`]: file systems in memory, the lab's folder, and what
+//!   among the machine's programs is not for pods.
 
 // What users send is no reason to panic: whoever wrote it is told, and the lab goes on.
 #![cfg_attr(
@@ -55,3 +56,5 @@ pub mod loops;
 pub mod mounts;
 
 pub mod runtime_folder;
+
+pub mod private_places;

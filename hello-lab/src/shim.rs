@@ -13,9 +13,9 @@
 //! in. When the last process that the lab asked for has ended, so has the container, and all else that runs
 //! there is ended.
 //!
-//! The lab holds the other end of its standard input, a socket. It makes shims ahead (`enter`, `root`), and
-//! says of what pod one is to be: a [`Pod`], and its volumes (`mounts`). Then each message (`serve`) is one octet with open files:
-//! first a socket of the new process, then its streams and its program. By that socket go
+//! The lab holds the other end of its standard input, a socket. It makes shims ahead (`enter`, `root`), of a
+//! [`Machine`], and says of what pod one is to be: a [`Pod`], and its volumes (`mounts`). Then each message
+//! (`serve`) is one octet with open files: first a socket of the new process, then its streams and its program. By that socket go
 //!
 //! - to the shim, a [`Spec`], and then signals: an octet each, its number, and 128 more for the whole group;
 //! - to the lab, the process's number, or 0 where it could not be started, with the terminal if it has one;
@@ -43,8 +43,8 @@ use std::process::{Command, ExitCode};
 use anyhow::Context;
 
 pub(crate) use self::protocol::{MOST_FILES, TO_THE_GROUP, absolute};
+pub use self::protocol::{Machine, Mount, Pod, Spec, Streams, message};
 use self::protocol::{MessageError, receive};
-pub use self::protocol::{Mount, Pod, Spec, Streams, message};
 
 /// The name of the program.
 pub const PROGRAM: &str = "hello-lab-shim";
@@ -81,10 +81,13 @@ fn shim() -> anyhow::Result<()> {
     let _ = nix::sys::prctl::set_name(c"hello-lab-shim");
     let closed = close_inherited().context("cannot close what the lab's caller has open");
     let control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let prepared = closed.and_then(|()| enter::prepare());
-    match receive::<Pod>(&control) {
+    let received = receive::<Machine>(&control).and_then(|machine| {
+        let prepared = closed.and_then(|()| enter::prepare(&machine));
+        Ok((prepared, receive::<Pod>(&control)?))
+    });
+    match received {
         // Where that failed, each process that is asked for says why, on its standard error.
-        Ok(pod) => {
+        Ok((prepared, pod)) => {
             let volumes = volumes(&control, pod.volumes).context("cannot read")?;
             serve::serve(&control, &prepared.and_then(|()| enter::pod(&pod, volumes)))
         }

@@ -40,7 +40,16 @@ impl Lab {
     /// When it does not start.
     #[must_use]
     pub fn start_with(user: As, args: &[&str]) -> Self {
-        let home = home(user);
+        Self::start_at_home(user, home(user), args)
+    }
+
+    /// Starts a lab of a user who has this home.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    #[must_use]
+    pub fn start_at_home(user: As, home: tempfile::TempDir, args: &[&str]) -> Self {
         let mut keeper = command(user, home.path(), program("hello-lab"))
             .arg("up")
             .args(args)

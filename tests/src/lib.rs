@@ -226,12 +226,31 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 
 /// A folder for a user's files, which the user owns.
 fn home(user: As) -> tempfile::TempDir {
-    let home = tempfile::tempdir().expect("a folder");
+    home_in(user, &std::env::temp_dir())
+}
+
+/// The same in `folder`.
+///
+/// # Panics
+///
+/// When it cannot be made.
+#[must_use]
+pub fn home_in(user: As, folder: &Path) -> tempfile::TempDir {
+    let home = tempfile::tempdir_in(folder).expect("a folder");
+    give(user, home.path());
+    home
+}
+
+/// Makes `path` the user's.
+///
+/// # Panics
+///
+/// When only root may, and this is not root.
+pub fn give(user: As, path: &Path) {
     if user == As::Nobody {
         let nobody = nobody();
-        nix::unistd::chown(home.path(), Some(nobody.uid), Some(nobody.gid)).expect("root may");
+        nix::unistd::chown(path, Some(nobody.uid), Some(nobody.gid)).expect("root may");
     }
-    home
 }
 
 fn nobody() -> User {

@@ -1,18 +1,23 @@
 //! What a pod cannot reach: other pods' processes, the lab's, the user's files and sockets, the machine's
 //! devices and settings. Each as root and as an ordinary user.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use end_to_end::{As, Lab, descendants, run, users, wait_for};
+use end_to_end::{As, Lab, descendants, give, home_in, run, users, wait_for};
 use nix::unistd::geteuid;
 
-/// A lab with the demo, and a pod `attacker` of the image of tests/examples/attack.rs.
+/// An image of tests/src/bin/attack.rs.
+const ATTACK: [&str; 2] = ["--image", concat!("attack:1=", env!("CARGO_BIN_EXE_attack"))];
+
+/// A lab with the demo, and a pod `attacker` of that image.
 fn attacked(user: As) -> Lab {
-    let own = std::env::current_exe().expect("it runs");
-    let built = own.parent().and_then(std::path::Path::parent).expect("target/debug/deps");
-    let image = format!("attack:1={}", built.join("examples/attack").display());
-    let lab = Lab::start_with(user, &["--image", &image]);
+    attacked_in(Lab::start_with(user, &ATTACK))
+}
+
+fn attacked_in(lab: Lab) -> Lab {
     lab.install_hello_app();
     let _ = lab.kubectl("run attacker --image attack:1 -- wait");
     let _ = lab.kubectl("wait --for=condition=Ready pod/attacker --timeout=30s");
@@ -140,6 +145,73 @@ fn the_users_own_files_and_sockets_and_the_labs_are_not_there() {
         assert!(!seen.contains("kubeconfig") && !seen.contains("lost+found"), "{seen}");
         let script = "id >/dev/null && grep -q nameserver /etc/resolv.conf && getent passwd root";
         assert!(shell(&lab, script).ok().starts_with("root:"), "programs run");
+        lab.end();
+    }
+}
+
+#[test]
+fn what_is_a_persons_own_is_not_there_where_programs_are() {
+    let test = "what_is_a_persons_own_is_not_there_where_programs_are";
+    for user in users() {
+        let Ok(site) = tempfile::tempdir_in("/opt") else {
+            return end_to_end::skip(test, "who runs it may make no folder in /opt");
+        };
+        let site = site.path();
+        let set_mode = |path: &Path, mode| {
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        };
+        let make = |name: &str, mode| {
+            let path = site.join(name);
+            match path.extension() {
+                Some(_) => fs::write(&path, "#!/bin/sh\necho works\n").unwrap(),
+                None => fs::create_dir(&path).unwrap(),
+            }
+            set_mode(&path, mode);
+            give(user, &path);
+        };
+        set_mode(site, 0o755);
+        make("people", 0o755);
+        make("team", 0o750);
+        make("team/plan.txt", 0o644);
+        make("key.pem", 0o600);
+        make("tool.sh", 0o755);
+        let socket = site.join("agent.sock");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let home = home_in(user, &site.join("people"));
+        let own = home.path().join("own.sh");
+        // Also where it lets everybody in.
+        set_mode(home.path(), 0o755);
+        fs::copy(site.join("tool.sh"), &own).unwrap();
+        let at_home = home.path().display().to_string();
+        let lab = attacked_in(Lab::start_at_home(user, home, &ATTACK));
+        // One container that has the pod's root folder, and one that has its own, and something mounted there.
+        let pod = serde_json::json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mounts"},
+            "spec": {
+                "containers": [{
+                    "name": "c", "image": "attack:1", "args": ["wait"],
+                    "volumeMounts": [{"name": "v", "mountPath": site.join("people/v")}],
+                }],
+                "volumes": [{"name": "v", "emptyDir": {}}],
+            },
+        });
+        let _ = lab.kubectl_with("apply -f -", &pod.to_string());
+        let _ = lab.kubectl("wait --for=condition=Ready pod/mounts --timeout=30s");
+        let site = site.display();
+        for pod in ["attacker", "mounts"] {
+            let shell = |script: &str| {
+                run(lab.command("kubectl").args(["exec", pod, "--", "sh", "-c", script]), "")
+            };
+            assert_eq!(shell(&format!("ls -A {at_home} {site}/team | grep -v :")).stdout, "\n");
+            assert_eq!(shell(&format!("cat {site}/key.pem {site}/agent.sock")).stdout, "");
+            assert!(!shell(&format!("test -S {site}/agent.sock")).status.success());
+            assert_eq!(shell(&format!("{site}/tool.sh")).ok(), "works\n");
+            for file in [format!("{at_home}/own.sh"), format!("{site}/team/plan.txt")] {
+                let said = lab.try_kubectl(&format!("exec {pod} -- {file}"), "").failed();
+                assert!(said.contains("executable file not found"), "{said}");
+            }
+            assert_eq!(shell("ls -A /nix 2>/dev/null | grep -v '^store$'").stdout, "");
+        }
         lab.end();
     }
 }

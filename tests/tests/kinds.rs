@@ -138,6 +138,9 @@ fn a_pod_waits_for_a_node_that_meets_it() {
     };
     pod("picky", &json!({"nodeSelector": {"disk": "ssd"}}));
     waits("picky", "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.");
+    // Nobody has to end it first.
+    let _ = lab.kubectl("delete pod picky --timeout=10s");
+    pod("picky", &json!({"nodeSelector": {"disk": "ssd"}}));
     let _ = lab.kubectl("label node hello-lab disk=ssd");
     runs("picky");
     let _ = lab.kubectl("cordon hello-lab");
@@ -276,7 +279,8 @@ fn a_port_of_the_node_leads_pods_where_its_service_does_and_their_policies_with_
     assert!(told.stderr.contains("Warning: spec.type: in hello-lab pods alone reach a nodePort"));
     let _ = told.ok();
     let port = lab.kubectl("get service on-node -o jsonpath={.spec.ports[0].nodePort}");
-    let node = r#"get nodes -o jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}"#;
+    let node =
+        r#"get nodes -o jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}"#;
     let node = lab.kubectl(node);
     let listed = lab.kubectl("get service on-node --no-headers");
     assert!(listed.contains("NodePort") && listed.contains(&format!("80:{port}/TCP")), "{listed}");

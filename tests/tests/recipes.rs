@@ -1,11 +1,10 @@
 //! The steps of <https://github.com/ahmetb/kubernetes-network-policy-recipes>, as people type them: a server
 //! from an image that everybody names, a shell in a pod, and wget before and after a policy lands.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use end_to_end::typist::Typist;
-use end_to_end::{As, Lab, repository, skip};
+use end_to_end::{As, Lab, skip};
 
 /// A lab for one recipe; none where the machine has no wget.
 fn lab(recipe: &str) -> Option<Lab> {
@@ -14,17 +13,9 @@ fn lab(recipe: &str) -> Option<Lab> {
         return None;
     }
     // Images of which nothing on the machine could be taken for the program.
-    let server = example("two_ports");
-    let image = |name: &str| format!("{name}={}", server.display());
+    let image = |name: &str| format!("{name}={}", env!("CARGO_BIN_EXE_two_ports"));
     let (redis, two_ports) = (image("redis"), image("ahmet/app-on-two-ports"));
     Some(Lab::start_with(As::Myself, &["--image", &redis, "--image", &two_ports]))
-}
-
-/// A program of tests/examples.
-fn example(name: &str) -> PathBuf {
-    let path = repository().join("target/debug/examples").join(name);
-    assert!(path.exists(), "first `cargo build -p end-to-end --examples`");
-    path
 }
 
 /// A policy of namespace `default`.

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use hello_common::error::Chain;
 use http_body_util::BodyExt;
 use serde_json::Value;
 
@@ -42,8 +43,9 @@ pub(super) async fn encoded(response: Response, encoding: Encoding) -> Response 
             Response::from_parts(parts, Body::from(bytes))
         }
         Some(Err(error)) => {
-            tracing::error!("an answer cannot be written as protobuf: {error}");
-            ApiError::Internal(error.to_string()).into_response()
+            let why = Chain(&error).to_string();
+            tracing::error!("an answer cannot be written as protobuf: {why}");
+            ApiError::Internal(why).into_response()
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
+use hello_common::error::Chain;
 
 use super::error::ApiError;
 pub(super) use super::json::Document;
@@ -40,7 +41,10 @@ pub(super) fn any(body: &[u8]) -> Result<Document, ApiError> {
         Err(error @ ProtobufError::UnknownKind { .. }) => {
             Err(ApiError::UnsupportedMediaType(error.to_string()))
         }
-        Err(error) => Err(ApiError::BadRequest(format!("the body is not protobuf: {error}"))),
+        Err(error) => {
+            let why = Chain(&error);
+            Err(ApiError::BadRequest(format!("the body is not protobuf: {why}")))
+        }
     }
 }
 

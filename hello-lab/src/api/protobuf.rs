@@ -58,7 +58,7 @@ pub(super) enum ProtobufError {
     #[error("it does not begin with \"k8s\\0\"")]
     NoMagic,
     /// It is none.
-    #[error("it is not protobuf")]
+    #[error(transparent)]
     Broken(#[from] prost::DecodeError),
     /// A kind that the table does not have.
     #[error("hello-lab has no {kind} of {api_version}")]

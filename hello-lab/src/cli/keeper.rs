@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::args::{Settings, Stage};
+use crate::private_places;
 use crate::runtime_folder::{RuntimeFolder, base};
 use crate::stages::{self, terminate};
 
@@ -58,6 +59,7 @@ impl Kept {
         let stage = Stage {
             folder: folder.path().to_owned(),
             parent: i32::try_from(std::process::id())?,
+            hidden: private_places::all(folder.path()),
             privileged: false,
             settings: settings.clone(),
         };

@@ -243,7 +243,7 @@ mod tests {
         there.map(text).collect()
     }
 
-    /// Plays kubelet, once.
+    /// Plays scheduler and kubelet, once.
     fn run_pods(store: &Store) {
         for pod in store.list(Kind::Pod, Some("n")).0 {
             if pod.is_terminating() {
@@ -252,6 +252,7 @@ mod tests {
                 let conditions = json!([{"type": "Ready", "status": "True"}]);
                 store
                     .change(&pod.key(), |pod| {
+                        pod["spec"]["nodeName"] = crate::objects::names::NODE_NAME.into();
                         pod["status"] = json!({"phase": "Running", "conditions": conditions});
                     })
                     .unwrap();

@@ -60,6 +60,7 @@ fn run_pods(store: &Store) {
             let condition = json!([{"type": "Ready", "status": "True"}]);
             store
                 .change(&pod.key(), |pod| {
+                    pod["spec"]["nodeName"] = crate::objects::names::NODE_NAME.into();
                     pod["status"] = json!({"conditions": condition, "podIP": "10.244.0.9"});
                 })
                 .unwrap();
@@ -177,6 +178,7 @@ fn what_a_deleted_deployment_owned_goes_too() {
 #[test]
 fn a_namespace_goes_when_its_last_pod_is_gone() {
     let store = start(1, &rolling(1, 0));
+    run_pods(&store);
     let key = Key::new(Kind::Namespace, "", "n");
     store
         .change(&key, |object| {

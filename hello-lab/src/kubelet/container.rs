@@ -311,9 +311,9 @@ impl Container {
         let path = env.get("PATH").map(String::as_str).unwrap_or_default();
         let own = self.spec.working_dir.as_ref().filter(|folder| !folder.is_empty());
         let working_dir = own.map(PathBuf::from).or_else(|| image.working_dir.clone());
-        let mounted = volumes::places(&self.spec);
+        let (mounted, hidden) = (volumes::places(&self.spec), &self.sandbox.hidden);
         let (program, is_images) =
-            program::find(&name, image, &mounted, path, working_dir.as_deref())
+            program::find(&name, image, &mounted, hidden, path, working_dir.as_deref())
                 .ok_or(ExecError::NoSuchProgram(name))?;
         Ok(Spec {
             container: self.spec.name.clone(),

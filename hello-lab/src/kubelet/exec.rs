@@ -226,7 +226,8 @@ impl Container {
         let Spec { env, working_dir, .. } = &self.spec;
         let path = env.iter().find(|(variable, _)| variable == "PATH");
         let path = path.map_or("", |(_, path)| path.as_str());
-        program::find(name, &self.image, &self.mounted, path, working_dir.as_deref())
+        let hidden = &self.sandbox.hidden;
+        program::find(name, &self.image, &self.mounted, hidden, path, working_dir.as_deref())
     }
 
     /// Resolves when the container has ended.

@@ -11,11 +11,13 @@ pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 
 /// The program that is called `name`, and whether it is `image`'s own one, which pods do not see: a name is that
 /// program wherever the image may have it, or else one that pods see, of the image's root folder or of the
-/// machine, in the folders of `path`. What is where a volume is `mounted` only the container knows.
+/// machine, of which some are `hidden`, in the folders of `path`. What is where a volume is `mounted` only the
+/// container knows.
 pub(super) fn find(
     name: &str,
     image: &Image,
     mounted: &[PathBuf],
+    hidden: &[PathBuf],
     path: &str,
     working_dir: Option<&Path>,
 ) -> Option<(PathBuf, bool)> {
@@ -35,7 +37,7 @@ pub(super) fn find(
         !is_mounted(path)
             && match &image.root {
                 Some(root) => unpacked::has_program(root, path),
-                None => root::shows(path) && path.is_file(),
+                None => root::shows(path, hidden) && path.is_file(),
             }
     };
     if name.contains('/') {
@@ -48,7 +50,7 @@ pub(super) fn find(
 /// The machine's program of this name that pods see.
 #[must_use]
 pub fn on_this_machine(name: &str) -> Option<PathBuf> {
-    find(name, &Image::default(), &[], PATH, None).map(|(path, _)| path)
+    find(name, &Image::default(), &[], &[], PATH, None).map(|(path, _)| path)
 }
 
 #[cfg(test)]
@@ -59,7 +61,9 @@ mod tests {
     fn a_name_is_the_images_own_program_in_whatever_folder_or_one_of_the_machines() {
         let own = Path::new("/hidden/agnhost");
         let image = Image { program: Some(own.to_owned()), ..Image::default() };
-        let find = |name: &str| find(name, &image, &[], PATH, Some(Path::new("/usr")));
+        let find = |name: &str| {
+            find(name, &image, &[], &["/usr/hidden".into()], PATH, Some(Path::new("/usr")))
+        };
         assert_eq!(find("/agnhost"), Some((own.to_owned(), true)));
         assert_eq!(find("agnhost"), Some((own.to_owned(), true)));
         assert_eq!(find("/bin/sh"), Some(("/bin/sh".into(), false)));
@@ -75,7 +79,7 @@ mod tests {
         let mounted = ["/scripts".into(), "/usr/bin".into()];
         let find = |name: &str, folder: &str| {
             let image = Image { program: Some("/hidden/run".into()), ..Image::default() };
-            find(name, &image, &mounted, PATH, Some(Path::new(folder)))
+            find(name, &image, &mounted, &[], PATH, Some(Path::new(folder)))
         };
         let script = Some(("/scripts/run".into(), false));
         assert_eq!(find("/scripts/run", "/"), script);
@@ -90,7 +94,7 @@ mod tests {
         std::fs::create_dir(root.path().join("opt")).unwrap();
         std::fs::copy("/bin/sh", root.path().join("opt/own")).unwrap();
         let image = Image { root: Some(root.path().to_owned()), ..Image::default() };
-        let find = |name: &str| find(name, &image, &[], "/bin:/opt", None);
+        let find = |name: &str| find(name, &image, &[], &[], "/bin:/opt", None);
         assert_eq!(find("own"), Some(("/opt/own".into(), false)));
         assert_eq!(find("/opt/own"), Some(("/opt/own".into(), false)));
         assert_eq!((find("sh"), find("/bin/sh")), (None, None), "the machine's are not seen");

@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 
 use anyhow::Context;
 use nix::sched::{CloneFlags, unshare};
@@ -26,7 +27,7 @@ use tokio::process::Command;
 use crate::node::network::services::ServiceTable;
 use crate::node::network::{Network, PodNetwork};
 use crate::node::policy_enforcer::{Enforcer, FilterTable};
-use crate::shim::{self, Pod, Spec};
+use crate::shim::{self, Machine, Pod, Spec};
 
 /// The tables of a pod's network, for those who keep them as the store says.
 pub struct Tables {
@@ -42,6 +43,8 @@ pub struct PodSandbox {
     pub network: PodNetwork,
     /// What starts its processes.
     pub shim: Shim,
+    /// What of the machine's programs they do not see.
+    pub hidden: Arc<[PathBuf]>,
 }
 
 /// A shim, seen from the lab.
@@ -77,11 +80,12 @@ pub enum StartError {
 
 impl PodSandbox {
     /// Makes a network in `network`, with a filter of `enforcer`, and starts a shim there, of
-    /// the open file `program`.
+    /// the open file `program`, whose processes do not see what is `hidden`.
     pub async fn new(
         network: &Network,
         enforcer: &Enforcer,
         program: &File,
+        hidden: &Arc<[PathBuf]>,
     ) -> anyhow::Result<(Self, Tables)> {
         let network = network.add_pod().await?;
         let filter = enforcer.prepare(network.namespace()).await?;
@@ -99,7 +103,10 @@ impl PodSandbox {
             command.spawn().map(drop)
         });
         started.and_then(|started| started).context("cannot start a shim")?;
-        Ok((Self { network, shim: Shim(tokio_stream(own)?) }, tables))
+        let mut shim = tokio_stream(own)?;
+        let message = shim::message(&Machine { hidden: hidden.to_vec() })?;
+        shim.write_all(&message).await.context("cannot tell a shim what it hides")?;
+        Ok((Self { network, shim: Shim(shim), hidden: hidden.clone() }, tables))
     }
 }
 

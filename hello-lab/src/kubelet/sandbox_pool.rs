@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ pub struct SandboxPool {
     enforcer: Enforcer,
     /// The program of their shims.
     shim: Arc<File>,
+    /// What of the machine's programs they do not see.
+    hidden: Arc<[PathBuf]>,
     shelf: Arc<Mutex<Shelf>>,
     taken: Arc<Notify>,
 }
@@ -35,12 +38,14 @@ struct Shelf {
 }
 
 impl SandboxPool {
-    /// None yet, in `network`, with filters of `enforcer` and shims of the program that `shim` is.
+    /// None yet, in `network`, with filters of `enforcer` and shims of the program that `shim` is, which do not
+    /// see what is `hidden`.
     #[must_use]
-    pub fn new(network: Network, enforcer: Enforcer, shim: File) -> Self {
+    pub fn new(network: Network, enforcer: Enforcer, shim: File, hidden: &[PathBuf]) -> Self {
         let shelf = Shelf { ready: VecDeque::new(), last_taken: Instant::now() };
         let (shelf, taken) = (Arc::new(shelf.into()), Arc::default());
-        Self { network, enforcer, shim: Arc::new(shim), shelf, taken }
+        let (shim, hidden) = (Arc::new(shim), hidden.into());
+        Self { network, enforcer, shim, hidden, shelf, taken }
     }
 
     /// A sandbox that nobody has: one that is ready, or else a new one.
@@ -78,7 +83,7 @@ impl SandboxPool {
     }
 
     async fn make(&self) -> anyhow::Result<(PodSandbox, Tables)> {
-        PodSandbox::new(&self.network, &self.enforcer, &self.shim).await
+        PodSandbox::new(&self.network, &self.enforcer, &self.shim, &self.hidden).await
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

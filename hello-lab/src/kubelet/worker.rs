@@ -175,7 +175,7 @@ impl Running {
     async fn set_up(&self, volumes: &Volumes) -> anyhow::Result<PodSandbox> {
         let Surroundings { sandboxes, enforcer, proxy, .. } = &self.surroundings;
         let (mut sandbox, tables) = sandboxes.take().await?;
-        let PodSandbox { network, shim } = &mut sandbox;
+        let PodSandbox { network, shim, .. } = &mut sandbox;
         let images = ImageRoots::open(self).context("cannot open an image's root folder")?;
         let file_systems = volumes.file_systems().chain(&images.mounts);
         shim.enter(&self.for_shim(network, &images), file_systems).await?;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::kind::{Key, Kind};
 use super::meta::{now, timestamp};
+use super::names::NODE_NAME;
 use super::object::{Object, remove};
 use super::store::{Store, StoreError};
 
@@ -141,7 +142,14 @@ pub fn empty(store: &Store, namespace: &Object) {
     }
 }
 
+/// How long a pod has to end. One that has ended needs no time, nor does one that has no node: nobody would
+/// say that it has ended (`CheckGracefulDelete` of pkg/registry/core/pod; of a node that is none it is the
+/// garbage collector that takes the pod away, later).
 fn grace(deletion: &Deletion, pod: &Value) -> u64 {
+    let has_ended = ["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == **phase);
+    if has_ended || pod["spec"]["nodeName"] != NODE_NAME {
+        return 0;
+    }
     let own = &pod["spec"]["terminationGracePeriodSeconds"];
     deletion.grace_seconds.or(own.as_u64()).unwrap_or(30)
 }
@@ -239,7 +247,7 @@ mod tests {
         let store = Store::default();
         let object = json!({
             "metadata": {"name": "a", "namespace": "n", "finalizers": finalizers},
-            "spec": {"terminationGracePeriodSeconds": 7},
+            "spec": {"terminationGracePeriodSeconds": 7, "nodeName": NODE_NAME},
         });
         let mut object = object;
         if kind != Kind::Pod {
@@ -263,6 +271,28 @@ mod tests {
         assert_eq!(grace(Some(2)), Some(2));
         grace(Some(0));
         assert!(store.get(&key).is_err());
+    }
+
+    #[test]
+    fn a_pod_that_nobody_would_end_is_gone_at_once() {
+        for (node, phase) in [
+            (Value::Null, "Pending"),
+            ("".into(), "Pending"),
+            ("no-such-node".into(), "Pending"),
+            (NODE_NAME.into(), "Succeeded"),
+            (NODE_NAME.into(), "Failed"),
+        ] {
+            let store = Store::default();
+            let pod = json!({
+                "metadata": {"name": "a", "namespace": "n"},
+                "spec": {"nodeName": node}, "status": {"phase": phase},
+            });
+            store.create(Kind::Pod, pod).unwrap();
+            let key = Key::new(Kind::Pod, "n", "a");
+            let deletion = Deletion { grace_seconds: Some(9), ..Deletion::default() };
+            assert!(delete(&store, &key, &deletion).unwrap().1, "{node} {phase}");
+            assert!(store.get(&key).is_err());
+        }
     }
 
     #[test]

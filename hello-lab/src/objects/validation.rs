@@ -28,6 +28,31 @@ fn each(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
 }
 
+/// The containers in one of the lists of a pod's spec, each with its path.
+fn listed<'a>(
+    path: &str,
+    spec: &'a Value,
+    list: &str,
+) -> impl Iterator<Item = (String, &'a Value)> {
+    let path = format!("{path}.{list}");
+    each(&spec[list]).enumerate().map(move |(index, one)| (format!("{path}[{index}]"), one))
+}
+
+/// A container that is validated.
+struct Validated<'a> {
+    path: String,
+    value: &'a Value,
+    is_init: bool,
+}
+
+/// Those that a pod has from its start, in the order in which the API server validates them.
+fn containers<'a>(path: &str, spec: &'a Value) -> impl Iterator<Item = Validated<'a>> {
+    let of = |list, is_init| {
+        listed(path, spec, list).map(move |(path, value)| Validated { path, value, is_init })
+    };
+    of("containers", false).chain(of("initContainers", true))
+}
+
 /// What is wrong with an object, whose fields have been checked.
 #[must_use]
 pub fn validate(kind: Kind, object: &Value) -> Vec<FieldError> {
@@ -120,14 +145,11 @@ fn pod_spec(path: &str, spec: &Value) -> Vec<FieldError> {
         errors.push(FieldError::required(format!("{path}.containers"), ""));
     }
     let mut seen = BTreeSet::new();
-    for list in ["containers", "initContainers"] {
-        for (index, one) in each(&spec[list]).enumerate() {
-            let path = format!("{path}.{list}[{index}]");
-            errors.extend(container(&path, one));
-            let name = one["name"].as_str().unwrap_or_default();
-            if !seen.insert(name) {
-                errors.push(FieldError::duplicate(format!("{path}.name"), name));
-            }
+    for Validated { path, value, .. } in containers(path, spec) {
+        errors.extend(container(&path, value));
+        let name = value["name"].as_str().unwrap_or_default();
+        if !seen.insert(name) {
+            errors.push(FieldError::duplicate(format!("{path}.name"), name));
         }
     }
     errors.extend(ephemeral::check(path, spec));

@@ -12,7 +12,7 @@ use nix::sys::prctl::{set_dumpable, set_no_new_privs};
 use nix::unistd::{setgroups, sethostname, setsid};
 
 use super::mounts::Roots;
-use super::protocol::Pod;
+use super::protocol::{Machine, Pod};
 use super::root;
 use super::serve::is_process_1;
 use super::system_calls;
@@ -28,7 +28,7 @@ const PRIVILEGES: [Capability; 5] = [
 ];
 
 /// What can be done before the pod is known.
-pub(super) fn prepare() -> anyhow::Result<()> {
+pub(super) fn prepare(machine: &Machine) -> anyhow::Result<()> {
     if !is_process_1() {
         bail!("a shim is process 1 of a PID namespace");
     }
@@ -37,7 +37,7 @@ pub(super) fn prepare() -> anyhow::Result<()> {
     let nothing = None::<&str>;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
         .context("cannot make the mounts private")?;
-    root::enter()?;
+    root::enter(&machine.hidden)?;
     for capability in caps::runtime::thread_all_supported() {
         caps::drop(None, CapSet::Bounding, capability)
             .with_context(|| format!("cannot give up {capability}"))?;

@@ -17,6 +17,13 @@ pub(crate) const MOST_FILES: usize = 5;
 /// Added to a signal's number: it is for the process's whole group.
 pub(crate) const TO_THE_GROUP: u8 = 0x80;
 
+/// What every pod's processes have in common.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Machine {
+    /// What is among programs and not for pods: absolute paths, without links and none within another.
+    pub hidden: Vec<PathBuf>,
+}
+
 /// What a pod's processes have in common.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Pod {

@@ -5,7 +5,7 @@
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -13,8 +13,10 @@ use nix::unistd::{chdir, pivot_root};
 
 use crate::mounts::mount_in_memory;
 
-/// Where programs and their libraries are. On many machines some are links into /usr.
-const PROGRAMS: [&str; 9] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "opt", "nix"];
+/// Where programs and their libraries are. On many machines some are links into /usr. What else is in /nix are
+/// people's profiles and the socket of its daemon.
+const PROGRAMS: [&str; 9] =
+    ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "opt", "nix/store"];
 
 /// What programs read in /etc on every machine, and what tells nothing of its people.
 const SETTINGS: [&str; 38] = [
@@ -76,26 +78,31 @@ const SITES: [&str; 3] = ["/sys", "/mnt", "/media"];
 /// The most that the pod's own files may take: the root folder, and /dev/shm (as with Docker).
 const ROOT_SIZE: &str = "mode=755,size=1m";
 const SHARED_MEMORY_SIZE: &str = "mode=1777,size=64m";
+/// Of what has nothing in it, and is read-only.
+const EMPTY: &str = "mode=755,size=0";
 
 const NOTHING: Option<&str> = None;
 
-/// Whether pods see the machine's file at this absolute path, if it is there.
-pub(crate) fn shows(path: &Path) -> bool {
-    let mut parts = path.components().skip(1);
-    let first = parts.next();
-    first.is_some_and(|first| PROGRAMS.iter().any(|name| first.as_os_str() == *name))
-        && parts.all(|part| part != Component::ParentDir)
+/// Whether pods to which this is `hidden` see the machine's file at this absolute path, if it is there.
+pub(crate) fn shows(path: &Path, hidden: &[PathBuf]) -> bool {
+    let below = path.strip_prefix("/").unwrap_or(Path::new(""));
+    PROGRAMS.iter().any(|name| below.starts_with(name))
+        && below.components().all(|part| part != Component::ParentDir)
+        && !hidden.iter().any(|place| path.starts_with(place))
 }
 
 /// Has this process, in a mount namespace of its own, see a pod's files. They can be added to until
-/// [`seal`].
-pub(super) fn enter() -> anyhow::Result<()> {
+/// [`seal`]. What is `hidden` is there, and empty.
+pub(super) fn enter(hidden: &[PathBuf]) -> anyhow::Result<()> {
     make_read_only(Path::new("/")).context("cannot make the file system read-only")?;
     let site = SITES.map(Path::new).into_iter().find(|site| site.is_dir());
     let root = site.context("there is none of /sys, /mnt and /media to build the pod's root on")?;
     mount_in_memory(root, MsFlags::empty(), ROOT_SIZE)?;
     for name in PROGRAMS {
         show(&Path::new("/").join(name), &root.join(name))?;
+    }
+    for place in hidden {
+        hide(root, place)?;
     }
     for name in SETTINGS {
         show(&Path::new("/etc").join(name), &root.join("etc").join(name))?;
@@ -161,6 +168,20 @@ fn bind(from: &Path, to: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot show {} to the pod", from.display()))
 }
 
+/// Has something empty in the place of `place`, as far as that is shown in `root`.
+fn hide(root: &Path, place: &Path) -> anyhow::Result<()> {
+    let Ok(below) = place.strip_prefix("/") else { return Ok(()) };
+    let place = root.join(below);
+    match fs::symlink_metadata(&place) {
+        // It is not shown, or not there any more.
+        Err(_) => Ok(()),
+        Ok(metadata) if metadata.is_dir() => {
+            mount_in_memory(&place, MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY, EMPTY)
+        }
+        Ok(_) => bind(Path::new("/dev/null"), &place),
+    }
+}
+
 pub(super) fn folder(place: &Path, mode: u32) -> anyhow::Result<()> {
     let made = fs::create_dir_all(place)
         .and_then(|()| fs::set_permissions(place, Permissions::from_mode(mode)));
@@ -211,7 +232,7 @@ fn processes(proc: &Path) -> anyhow::Result<()> {
         bind(Path::new("/dev/null"), &name)?;
     }
     for place in HARDWARE.iter().map(|name| proc.join(name)).filter(|place| place.is_dir()) {
-        mount_in_memory(&place, MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY, "size=0")?;
+        mount_in_memory(&place, MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY, EMPTY)?;
     }
     for place in READ_ONLY.iter().map(|name| proc.join(name)).filter(|place| place.is_dir()) {
         bind(&place, &place)?;

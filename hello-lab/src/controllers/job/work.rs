@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::JobSpec;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::pods::{self, generated_name, keep_rank, number, phase, tell};
 use super::{COMPONENT, INDEX, Seen, TRACKING, index, is_indexed};
@@ -101,16 +101,14 @@ fn create(store: &Store, job: &Object, index: Option<usize>) {
             pod["spec"]["hostname"] = owner.into();
         }
         for list in ["initContainers", "containers"] {
-            for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+            let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
+            for container in containers.into_iter().flatten() {
                 let variable = json!({"name": "JOB_COMPLETION_INDEX", "value": text});
                 match container["env"].as_array_mut() {
                     Some(env) => env.push(variable),
                     None => container["env"] = json!([variable]),
                 }
             }
-        }
-        if pod["spec"]["initContainers"].is_null() {
-            crate::objects::object::remove(&mut pod["spec"], "initContainers");
         }
     }
     if pods::create(store, pod).is_some() {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use netpol::field_error::FieldError;
 use serde_json::Value;
 
-use super::{container, each, pod};
+use super::{container, each, listed, pod};
 
 /// What other containers have and these must not.
 const FORBIDDEN: [&str; 8] = [
@@ -28,8 +28,7 @@ pub(super) fn check(path: &str, spec: &Value) -> Vec<FieldError> {
     };
     let containers = names("containers");
     let mut seen: BTreeSet<&str> = containers.union(&names("initContainers")).copied().collect();
-    for (index, one) in each(&spec["ephemeralContainers"]).enumerate() {
-        let path = format!("{path}.ephemeralContainers[{index}]");
+    for (path, one) in listed(path, spec, "ephemeralContainers") {
         errors.extend(container(&path, one));
         errors.extend(pod::container(&path, one));
         let name = one["name"].as_str().unwrap_or_default();

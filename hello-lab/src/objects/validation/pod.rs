@@ -4,7 +4,7 @@ use netpol::field_error::FieldError;
 use netpol::names;
 use serde_json::Value;
 
-use super::{each, lifecycle, quantity, resolution};
+use super::{Validated, containers, each, lifecycle, quantity, resolution};
 
 /// What is wrong with a pod's spec, but for what it must have.
 pub(super) fn further(path: &str, spec: &Value) -> Vec<FieldError> {
@@ -35,12 +35,9 @@ pub(super) fn further(path: &str, spec: &Value) -> Vec<FieldError> {
     }
     let labels = netpol::selector::labels_of(&serde_json::json!({"labels": spec["nodeSelector"]}));
     errors.extend(names::labels(&format!("{path}.nodeSelector"), &labels));
-    for list in ["initContainers", "containers"] {
-        for (index, one) in each(&spec[list]).enumerate() {
-            let path = format!("{path}.{list}[{index}]");
-            errors.extend(container(&path, one));
-            errors.extend(lifecycle::of_container(&path, one, list == "initContainers"));
-        }
+    for Validated { path, value, is_init } in containers(path, spec) {
+        errors.extend(container(&path, value));
+        errors.extend(lifecycle::of_container(&path, value, is_init));
     }
     errors.extend(resolution::of_pod(path, spec));
     errors

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::each;
+use super::{containers, each, listed};
 
 /// What the API server says of a text that is none (`ErrFormatWrong`).
 pub const WRONG_FORMAT: &str =
@@ -59,19 +59,16 @@ pub fn first_wrong(path: &str, spec: &Value) -> Option<String> {
             return Some(format!("{path}.volumes[{index}].emptyDir.sizeLimit"));
         }
     }
-    for list in ["initContainers", "containers"] {
-        for (index, container) in each(&spec[list]).enumerate() {
-            for part in ["limits", "requests"] {
-                let quantities = container["resources"][part].as_object();
-                for (name, quantity) in quantities.into_iter().flatten() {
-                    if !quantity.is_null() && amount(quantity).is_none() {
-                        return Some(format!("{path}.{list}[{index}].resources.{part}.{name}"));
-                    }
-                }
-            }
-        }
-    }
-    None
+    let own = containers(path, spec).map(|container| (container.path, container.value));
+    let mut all = own.chain(listed(path, spec, "ephemeralContainers"));
+    all.find_map(|(path, container)| {
+        ["limits", "requests"].into_iter().find_map(|part| {
+            let mut quantities = container["resources"][part].as_object().into_iter().flatten();
+            let wrong =
+                quantities.find(|(_, quantity)| !quantity.is_null() && amount(quantity).is_none());
+            wrong.map(|(name, _)| format!("{path}.resources.{part}.{name}"))
+        })
+    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use netpol::field_error::FieldError;
 use netpol::names;
 use serde_json::Value;
 
-use super::{each, quantity};
+use super::{Validated, containers, each, quantity};
 
 /// The fields of a pod that a volume can show.
 const FIELDS: &[&str] = &[
@@ -52,11 +52,8 @@ pub(super) fn check(path: &str, spec: &Value) -> Vec<FieldError> {
             errors.push(FieldError::duplicate(path, name));
         }
     }
-    for list in ["initContainers", "containers"] {
-        for (index, container) in each(&spec[list]).enumerate() {
-            let path = format!("{path}.{list}[{index}].volumeMounts");
-            errors.extend(mounts(&path, &container["volumeMounts"], &names));
-        }
+    for Validated { path, value, .. } in containers(path, spec) {
+        errors.extend(mounts(&format!("{path}.volumeMounts"), &value["volumeMounts"], &names));
     }
     errors
 }
