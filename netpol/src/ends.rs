@@ -5,7 +5,9 @@ mod destination;
 
 use std::net::IpAddr;
 
-pub use self::destination::{Destination, LeftOut, PortName, destination, is_service};
+pub use self::destination::{
+    Destination, LeftOut, PortName, destination, end_of, is_service,
+};
 use crate::cluster::{Cluster, Pod};
 use crate::connectivity::ListedEnd;
 use crate::isolation::End;
