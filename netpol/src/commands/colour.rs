@@ -35,7 +35,7 @@ fn headed(help: &str) -> String {
         let heading = usage.or((all.ends_with(':') && !all.starts_with(' ')).then_some(all.len()));
         let (heading, rest) = line.split_at(heading.unwrap_or(0));
         if !heading.is_empty() {
-            headed.push_str(&format!("\x1b[1;4m{heading}\x1b[0m"));
+            headed.extend(["\x1b[1;4m", heading, "\x1b[0m"]);
         }
         headed.push_str(rest);
     }
