@@ -23,6 +23,8 @@ pub struct Cluster {
     foreign: Vec<ForeignPolicy>,
     services: Vec<Service>,
     endpoints: Vec<EndpointList>,
+    /// Whether these are all that there are.
+    has_all_endpoints: bool,
 }
 
 /// A policy of another kind than NetworkPolicy: what it does to the connections of the pods that it may
@@ -107,6 +109,7 @@ impl Cluster {
             && self.policies.is_empty()
             && self.foreign.is_empty()
             && self.services.is_empty()
+            && self.endpoints.is_empty()
     }
 
     /// Adds a Service.
@@ -117,6 +120,17 @@ impl Cluster {
     /// Adds endpoints that somebody has written down.
     pub fn add_endpoints(&mut self, list: EndpointList) {
         self.endpoints.push(list);
+    }
+
+    /// Says that there are no endpoints beside those that are added.
+    pub fn know_all_endpoints(&mut self) {
+        self.has_all_endpoints = true;
+    }
+
+    /// Whether there are no endpoints beside those that were added.
+    #[must_use]
+    pub fn has_all_endpoints(&self) -> bool {
+        self.has_all_endpoints
     }
 
     /// The endpoints of a Service that are written down: none of these lists, or some, which may be empty.

@@ -120,12 +120,13 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 /// Prints what clap says instead of a command's answer: a help that was asked for, or what is wrong.
 pub(crate) fn help(said: &clap::Error) -> ExitCode {
-    let printed = written(said.print());
     if said.use_stderr() {
         // That it cannot be printed there can be said nowhere.
+        let _ = said.print();
         return ExitCode::from(2);
     }
-    match printed {
+    let text = wrap::with_whole_examples(&said.render().to_string());
+    match written(write!(io::stdout(), "{}", colour::with_headings(&text, &io::stdout()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say_error(&format_args!("{error:#}"));

@@ -285,6 +285,7 @@ mod tests {
                 name: name.into(),
                 workload: Workload::default(),
                 owner: None,
+                maker: None,
                 labels: labels(&[("pod", name)]),
                 addresses: vec![[10, 0, 0, host].into()],
                 named_ports: vec![NamedPort {

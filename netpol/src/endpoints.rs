@@ -69,14 +69,14 @@ pub struct EndpointPort {
 pub struct Endpoint {
     /// Its address.
     pub address: IpAddr,
-    /// The pod that it is of, in the namespace of the list, where it is said.
-    pub pod: Option<String>,
+    /// The pod that it is of, where it is said.
+    pub pod: Option<NamespacedName>,
     /// How it is.
     pub readiness: Readiness,
 }
 
-/// Whether an endpoint takes connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether an endpoint takes connections; the likelier first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Readiness {
     /// It does.
     Ready,
@@ -90,6 +90,7 @@ impl EndpointList {
     /// Reads an EndpointSlice. What the API server would refuse of that which is read here is an error.
     pub fn from_slice(slice: &discovery::v1::EndpointSlice) -> Result<Self, Vec<FieldError>> {
         let mut errors = Vec::new();
+        let NamespacedName { namespace, .. } = NamespacedName::of(&slice.metadata);
         let label = |key: &str| slice.metadata.labels.as_ref()?.get(key);
         let is_of_names = match slice.address_type.as_str() {
             "IPv4" | "IPv6" => false,
@@ -136,7 +137,7 @@ impl EndpointList {
                 let path = format!("endpoints[{index}].addresses[{place}]");
                 let address = address(path, text, &slice.address_type, &mut errors);
                 if place == 0 {
-                    let pod = endpoint.target_ref.as_ref().and_then(pod);
+                    let pod = endpoint.target_ref.as_ref().and_then(|it| pod(it, &namespace));
                     endpoints.extend(address.map(|address| Endpoint { address, pod, readiness }));
                 }
             }
@@ -145,7 +146,6 @@ impl EndpointList {
             Some(manager) if manager == CONTROLLER => ListKind::Controllers,
             _ => ListKind::Slice,
         };
-        let NamespacedName { namespace, .. } = NamespacedName::of(&slice.metadata);
         let service = label(SERVICE_NAME).cloned();
         let read = Self { namespace, service, kind, ports, endpoints };
         if errors.is_empty() { Ok(read) } else { Err(errors) }
@@ -178,7 +178,7 @@ impl EndpointList {
                 for (place, one) in written.iter().flatten().enumerate() {
                     let path = format!("{path}.{field}[{place}].ip");
                     let address = address(path, &one.ip, "", &mut errors);
-                    let pod = one.target_ref.as_ref().and_then(pod);
+                    let pod = one.target_ref.as_ref().and_then(|it| pod(it, &namespace));
                     endpoints.extend(address.map(|address| Endpoint { address, pod, readiness }));
                 }
             }
@@ -250,10 +250,12 @@ fn address(path: String, text: &str, family: &str, errors: &mut Vec<FieldError>)
     address.filter(|_| is_right)
 }
 
-/// The pod that a reference is to.
-fn pod(reference: &core::v1::ObjectReference) -> Option<String> {
-    let is_pod = reference.kind.as_deref() == Some("Pod");
-    reference.name.clone().filter(|_| is_pod)
+/// The pod that a reference is to, which a list in the namespace `of_list` has.
+fn pod(reference: &core::v1::ObjectReference, of_list: &str) -> Option<NamespacedName> {
+    let name = reference.name.clone().filter(|_| reference.kind.as_deref() == Some("Pod"))?;
+    let namespace = reference.namespace.clone().filter(|namespace| !namespace.is_empty());
+    let namespace = namespace.unwrap_or_else(|| of_list.to_owned());
+    Some(NamespacedName { namespace, name })
 }
 
 #[cfg(test)]
@@ -346,7 +348,8 @@ mod tests {
         let said: Vec<_> =
             lists.iter().map(|list| (list.endpoints.len(), list.ports[0].port)).collect();
         assert_eq!(said, [(2, 1), (1, 2)]);
-        assert_eq!(lists[0].endpoints[0].pod.as_deref(), Some("db-0"));
+        let pod = lists[0].endpoints[0].pod.as_ref().map(ToString::to_string);
+        assert_eq!(pod.as_deref(), Some("default/db-0"));
         assert_eq!(lists[0].endpoints[1].readiness, Readiness::Unready);
         for nobody in [json!({}), json!({"subsets": []}), json!({"subsets": null})] {
             let mut object = json!({"metadata": {"name": "db"}});

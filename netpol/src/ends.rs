@@ -5,8 +5,8 @@ mod destination;
 
 use std::net::IpAddr;
 
-pub use self::destination::{Destination, LeftOut, PortName, destination, is_service};
-use crate::cluster::{Cluster, Pod};
+pub use self::destination::{Destination, LeftOut, PortName, destination, end_of, is_service};
+use crate::cluster::{Cluster, Pod, Workload};
 use crate::connectivity::ListedEnd;
 use crate::isolation::End;
 use crate::port::Protocol;
@@ -111,12 +111,11 @@ pub fn find<'a>(
             continue;
         }
         let is_meant = |pod: &&Pod| {
-            let Pod { workload, .. } = pod;
             pod.namespace == name.namespace
                 && match name.kind {
                     Some("Pod") => pod.name == name.name && !is_template(pod),
-                    Some(kind) => workload.kind == kind && workload.name == name.name,
-                    None => workload.name == name.name || pod.name == name.name,
+                    Some(kind) => makers(pod).any(|one| one.kind == kind && one.name == name.name),
+                    None => pod.name == name.name || makers(pod).any(|one| one.name == name.name),
                 }
         };
         found = cluster.pods().iter().filter(is_meant).collect();
@@ -140,6 +139,11 @@ pub fn find<'a>(
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     bare.parse().ok()
+}
+
+/// What made a pod: what a person knows, and what stands between.
+fn makers(pod: &Pod) -> impl Iterator<Item = &Workload> {
+    [Some(&pod.workload), pod.owner.as_ref(), pod.maker.as_ref()].into_iter().flatten()
 }
 
 /// Whether this stands for the pods that a workload makes, and is none.

@@ -10,6 +10,7 @@
 //! - [`operators`]: pods that no manifest has and an operator makes.
 //! - [`ports`]: ports that nobody has; those of a Service instead of its pods'.
 //! - [`services`]: Services that lead nowhere; their addresses in policies.
+//! - [`written`]: endpoints of Services that somebody has written down.
 //! - [`dns`]: who is the DNS, and who is cut off from it.
 
 pub mod cidrs;
@@ -21,6 +22,7 @@ mod services;
 #[cfg(test)]
 mod tests;
 mod wording;
+mod written;
 
 use std::fmt;
 
@@ -30,6 +32,7 @@ use self::cidrs::Version;
 use self::dns::Dns;
 use self::operators::Operators;
 use self::selection::Reached;
+use self::written::Written;
 use crate::answer::Answer;
 use crate::cluster::{Cluster, ForeignPolicy};
 use crate::isolation::{Allowance, End};
@@ -70,9 +73,11 @@ pub struct Remark {
 pub fn warnings(manifests: &Manifests, version: Version) -> Vec<Remark> {
     let cluster = &manifests.cluster;
     let mut remarks = foreign(manifests);
+    let written = Written::of(cluster);
     let context = Context {
         cluster,
-        dns: Dns::of(cluster),
+        dns: Dns::of(cluster, &written),
+        written,
         operators: Operators(&manifests.resources),
         reached: Reached::of(cluster),
     };
@@ -129,6 +134,7 @@ fn foreign(manifests: &Manifests) -> Vec<Remark> {
 struct Context<'a> {
     cluster: &'a Cluster,
     dns: Dns<'a>,
+    written: Written<'a>,
     operators: Operators<'a>,
     reached: Reached,
 }

@@ -91,6 +91,8 @@ pub struct Live {
     pub hidden: Vec<ForeignPolicy>,
     /// Whether all namespaces are known, and their labels.
     pub has_all_namespaces: bool,
+    /// Whether all endpoints are known that Services have.
+    pub has_all_endpoints: bool,
     /// What else could not be seen, a line each.
     pub unseen: Vec<String>,
 }
@@ -120,6 +122,7 @@ pub fn ask(kubectl: &Kubectl<'_>, namespace: &str) -> Result<Live, LiveError> {
     let printed = run(kubectl, &["get", &all, "--all-namespaces", "--output=json"])?;
     if printed.is_success {
         live.objects.push(json(&printed, &["get", &all])?);
+        live.has_all_endpoints = names.iter().any(|name| [SLICES, ENDPOINTS].contains(name));
         return Ok(live);
     }
     if !is_forbidden(&printed) {
@@ -178,6 +181,9 @@ impl Live {
     /// namespaces are not known, also whatever policies with a selector for these decide.
     pub fn hide_in(&self, manifests: &mut Manifests) {
         self.hidden.iter().for_each(|policy| manifests.hide(policy.clone()));
+        if self.has_all_endpoints {
+            manifests.cluster.know_all_endpoints();
+        }
         if self.has_all_namespaces {
             return;
         }

@@ -45,9 +45,17 @@ impl NamespacedName {
     pub fn of(metadata: &ObjectMeta) -> Self {
         Self {
             namespace: metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
-            name: metadata.name.clone().unwrap_or_default(),
+            name: name_of(metadata).to_owned(),
         }
     }
+}
+
+/// The name of an object; of one that the API server has yet to name what it begins with (`generateName`).
+#[must_use]
+pub fn name_of(metadata: &ObjectMeta) -> &str {
+    let written = |name: &'_ Option<String>| name.as_deref().is_some_and(|name| !name.is_empty());
+    let name = if written(&metadata.name) { &metadata.name } else { &metadata.generate_name };
+    name.as_deref().unwrap_or_default()
 }
 
 /// A text is no `[NAMESPACE/]NAME`.

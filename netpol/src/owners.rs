@@ -7,11 +7,12 @@ use std::collections::HashMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::names::name_of;
 use crate::pod::Workload;
 use crate::selector::Labels;
 
 /// What an object of `kind` says of its owner: that which controls it, or else its first.
-fn owner(kind: &str, metadata: &ObjectMeta) -> Option<Workload> {
+pub(crate) fn owner(kind: &str, metadata: &ObjectMeta) -> Option<Workload> {
     let owners = metadata.owner_references.as_deref().unwrap_or_default();
     // A Node is named as owner by the static pods that it runs, and makes none.
     let owners = || owners.iter().filter(|owner| owner.kind != "Node" && !owner.name.is_empty());
@@ -37,9 +38,7 @@ impl Workload {
         let labels = metadata.labels.as_ref().unwrap_or(&none);
         match owner("Pod", metadata) {
             Some(owner) => owner.above(labels),
-            None => {
-                Self { kind: "Pod".to_owned(), name: metadata.name.clone().unwrap_or_default() }
-            }
+            None => Self { kind: "Pod".to_owned(), name: name_of(metadata).to_owned() },
         }
     }
 
@@ -87,7 +86,7 @@ impl Owners {
     /// Adds an object of `kind` if it is one between pods and workloads.
     pub fn add(&mut self, namespace: &str, kind: &str, metadata: &ObjectMeta) {
         if is_between(kind) {
-            let name = metadata.name.clone().unwrap_or_default();
+            let name = name_of(metadata).to_owned();
             let key = (namespace.to_owned(), Workload { kind: kind.to_owned(), name });
             self.0.insert(key, owner(kind, metadata));
         }
@@ -115,7 +114,7 @@ impl Owners {
     /// What the pods of an object of `kind` are of.
     #[must_use]
     pub fn of_template(&self, namespace: &str, kind: &str, metadata: &ObjectMeta) -> Workload {
-        let name = metadata.name.clone().unwrap_or_default();
+        let name = name_of(metadata).to_owned();
         let workload = Workload { kind: kind.to_owned(), name };
         self.above(namespace, workload.clone()).unwrap_or(workload)
     }

@@ -21,6 +21,8 @@ pub struct Pod {
     /// What the inputs name as its owner, where `workload` is only told by that one's name: the hashed
     /// ReplicaSet of a Deployment that is not there.
     pub owner: Option<Workload>,
+    /// What it names as its owner itself: of a Deployment's pod a ReplicaSet.
+    pub maker: Option<Workload>,
     /// Its labels.
     pub labels: Labels,
     /// Its addresses; none for a pod that is only written down in a manifest.
@@ -76,6 +78,7 @@ impl Pod {
             name,
             workload: Workload::of_pod(&pod.metadata),
             owner: None,
+            maker: None,
             labels: pod.metadata.labels.clone().unwrap_or_default(),
             addresses: addresses.collect(),
             named_ports: spec.map(named_ports).unwrap_or_default(),

@@ -111,6 +111,21 @@ pub fn readme_steps(heading: &str) -> Vec<Step> {
     steps
 }
 
+/// The examples in the help of a command of netpol, as a narrow terminal shows them.
+///
+/// # Panics
+///
+/// When there is none.
+#[must_use]
+pub fn examples(command: &str) -> Vec<String> {
+    let mut netpol = Command::new(program("netpol"));
+    let help = run(netpol.args([command, "--help"]).env("COLUMNS", "50"), "").ok();
+    let lines = help.lines().filter_map(|line| line.strip_prefix("Example: "));
+    let examples: Vec<_> = lines.map(str::to_owned).collect();
+    assert!(!examples.is_empty(), "{command}: {help}");
+    examples
+}
+
 /// The user that a lab runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum As {

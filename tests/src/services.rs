@@ -2,6 +2,7 @@
 //! that they meet often. The same seed makes the same.
 
 pub mod answers;
+pub mod by_hand;
 
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
@@ -19,12 +20,14 @@ const PODS: usize = 5;
 const SERVICES: usize = 6;
 
 /// Objects of the API.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct World {
     /// Pods that serve none of [`PORTS`].
     pub pods: Vec<Value>,
     /// Services.
     pub services: Vec<Value>,
+    /// `EndpointSlices` and Endpoints, with `NAMESPACE/NAME` of a pod for its address.
+    pub by_hand: Vec<Value>,
     /// `NetworkPolicies`.
     pub policies: Vec<Value>,
 }
@@ -34,9 +37,17 @@ impl World {
     #[must_use]
     pub fn random(seed: u64, mark: &str) -> Self {
         let random = &mut Rng::with_seed(seed);
+        let pods: Vec<Value> =
+            (0..PODS).map(|index| pod(random, &format!("pod-{mark}-{index}"))).collect();
+        let services: Vec<Value> =
+            (0..SERVICES).map(|index| service(random, &format!("s{index}"))).collect();
         Self {
-            pods: (0..PODS).map(|index| pod(random, &format!("pod-{mark}-{index}"))).collect(),
-            services: (0..SERVICES).map(|index| service(random, &format!("s{index}"))).collect(),
+            by_hand: services
+                .iter()
+                .flat_map(|service| by_hand::lists(random, service, &pods))
+                .collect(),
+            pods,
+            services,
             policies: (0..random.usize(1..5))
                 .map(|index| policy(random, &format!("p{index}")))
                 .collect(),
@@ -149,8 +160,8 @@ fn service(random: &mut Rng, name: &str) -> Value {
     }
     let mut spec = json!({"ports": ports});
     match random.u32(..16) {
-        0 => {}
-        1 => spec["selector"] = json!({"app": "nobody"}),
+        0..=4 => {}
+        5 => spec["selector"] = json!({"app": "nobody"}),
         _ => {
             let all = one_in(random, 4);
             spec["selector"] = labels(random, all);

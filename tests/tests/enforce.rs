@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use end_to_end::{Output, program, repository, run, skip, wait_for};
+use end_to_end::{Output, examples, program, repository, run, skip, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
@@ -87,6 +87,32 @@ fn mode(path: &Path) -> u32 {
 
 const POLICY: &str = "manifests/network-policy.yaml";
 const NAME: &str = "networkpolicy.networking.k8s.io/hello-server-allow-from-hello-client";
+
+#[test]
+fn the_examples_of_the_help_do_what_they_say() {
+    let Some(place) = Place::get("the_examples_of_the_help_do_what_they_say") else { return };
+    let started = examples("enforce");
+    let arguments: Vec<_> =
+        place.enforce("hello-server").get_args().map(ToOwned::to_owned).collect();
+    for word in started[0].split(' ') {
+        assert!(
+            arguments.iter().any(|own| Path::new(own).ends_with(word)),
+            "{word}: {arguments:?}"
+        );
+    }
+    let enforcer = place.start();
+    for (command, said) in
+        [("apply", "created\n"), ("get", "kind: NetworkPolicy\n"), ("delete", "deleted\n")]
+    {
+        for example in examples(command) {
+            let mut words = example.split(' ');
+            assert_eq!(words.next(), Some("netpol"));
+            let done = place.ok(&words.collect::<Vec<_>>());
+            assert!(done.contains(said), "{example}: {done}");
+        }
+    }
+    enforcer.end();
+}
 
 #[test]
 fn policies_are_created_configured_shown_and_deleted_in_kubectls_words() {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 
 use end_to_end::rolling::polls_through_restarts;
-use end_to_end::{Output, repository, run, skip, wait_for};
+use end_to_end::{Output, program, repository, run, skip, wait_for};
 use serde_json::Value;
 
 /// One test at a time has the namespace `default`.
@@ -139,4 +139,60 @@ fn the_api_server_takes_every_manifest_without_a_warning() {
         assert_eq!(output.stderr, "", "{file}");
         assert!(output.ok().contains("created (server dry run)"), "{file}");
     }
+}
+
+/// A workload of each kind that makes pods, all of them with a policy.
+const EVERY_KIND: &str = r"
+kind: Namespace
+apiVersion: v1
+metadata: {name: drift, labels: {team: drift}}
+---
+{kind: Pod, apiVersion: v1, metadata: {name: bare, namespace: drift, labels: {app: bare}}, spec: SPEC}
+---
+{kind: Deployment, apiVersion: apps/v1, metadata: {name: web, namespace: drift}, spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: SPEC}}}
+---
+{kind: StatefulSet, apiVersion: apps/v1, metadata: {name: db, namespace: drift}, spec: {serviceName: db, selector: {matchLabels: {app: db}}, template: {metadata: {labels: {app: db}}, spec: SPEC}}}
+---
+{kind: DaemonSet, apiVersion: apps/v1, metadata: {name: agent, namespace: drift}, spec: {selector: {matchLabels: {app: agent}}, template: {metadata: {labels: {app: agent}}, spec: SPEC}}}
+---
+{kind: ReplicaSet, apiVersion: apps/v1, metadata: {name: set, namespace: drift}, spec: {selector: {matchLabels: {app: set}}, template: {metadata: {labels: {app: set}}, spec: SPEC}}}
+---
+{kind: Job, apiVersion: batch/v1, metadata: {name: once, namespace: drift}, spec: {template: {metadata: {labels: {app: once}}, spec: {restartPolicy: Never, containers: [{name: c, image: 'nobody/has-this:1', imagePullPolicy: Never}]}}}}
+---
+{kind: CronJob, apiVersion: batch/v1, metadata: {name: nightly, namespace: drift}, spec: {schedule: '0 3 * * *', jobTemplate: {spec: {template: {metadata: {labels: {app: nightly}}, spec: {restartPolicy: Never, containers: [{name: c, image: 'nobody/has-this:1', imagePullPolicy: Never}]}}}}}}
+---
+{kind: Service, apiVersion: v1, metadata: {name: db, namespace: drift}, spec: {selector: {app: db}, ports: [{port: 80, targetPort: http}]}}
+---
+{kind: NetworkPolicy, apiVersion: networking.k8s.io/v1, metadata: {name: db, namespace: drift}, spec: {podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {matchExpressions: [{key: app, operator: In, values: [web, nightly]}]}}, {ipBlock: {cidr: 192.0.2.0/24}}], ports: [{port: http}]}]}}
+---
+{kind: NetworkPolicy, apiVersion: networking.k8s.io/v1, metadata: {name: out, namespace: drift}, spec: {podSelector: {matchLabels: {app: agent}}, policyTypes: [Egress], egress: [{to: [{namespaceSelector: {matchLabels: {team: drift}}}]}]}}
+";
+
+#[test]
+fn what_was_applied_to_a_real_kubernetes_has_not_drifted() {
+    let Some(cluster) = Cluster::get("what_was_applied_to_a_real_kubernetes_has_not_drifted")
+    else {
+        return;
+    };
+    let spec = "{containers: [{name: c, image: 'hello-server:dev', imagePullPolicy: Never, ports: [{name: http, containerPort: 8080}]}]}";
+    let manifest = EVERY_KIND.replace("SPEC", spec);
+    let written = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    std::fs::write(&written, &manifest).unwrap();
+    let written = written.path().to_str().unwrap();
+    let _ = cluster.kubectl(&format!("apply -f {written}"));
+    let pods = || cluster.kubectl("get pods -n drift -o name").lines().count();
+    wait_for("a pod of each", || (pods() >= 7).then_some(()));
+    let diff = |arguments: &[&str], input: &str| {
+        let mut netpol = cluster.command(program("netpol").to_str().unwrap());
+        let said = run(netpol.arg("diff").args(arguments).args(["--fail-on", "any"]), input);
+        assert_eq!((said.status.code(), said.stdout.as_str()), (Some(0), ""), "{}", said.stderr);
+    };
+    diff(&[written, "--cluster"], "");
+    // A CronJob that has not run yet has no pod that tells of it.
+    for kinds in ["all,namespaces,networkpolicies", "namespaces,pods,cronjobs,networkpolicies"] {
+        let dump = cluster.kubectl(&format!("get {kinds} -A -o yaml"));
+        diff(&[written, "-"], &dump);
+        diff(&["-", written], &dump);
+    }
+    let _ = cluster.kubectl("delete namespace drift --wait=false");
 }

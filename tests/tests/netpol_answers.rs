@@ -161,6 +161,23 @@ fn without_a_workload_it_is_said_what_is_missing() {
             assert!(output.stderr.contains("no workload or pod"), "{}", output.stderr);
         }
     }
+    for (text, there) in [
+        ("apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n", "nothing that has pods"),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 1}]}\n",
+            "nothing that has pods",
+        ),
+        ("apiVersion: v1\nkind: Endpoints\nmetadata: {name: a}\n", "nothing that has pods"),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nstatus: {phase: Failed}\n",
+            "only pods that have finished",
+        ),
+        ("# nothing\n", "no object of Kubernetes at all"),
+    ] {
+        let said = netpol(&["list", "-"], text);
+        assert_eq!(said.status.code(), Some(2));
+        assert!(said.stderr.contains(&format!("no workload or pod: {there}")), "{}", said.stderr);
+    }
     assert_eq!(netpol(&["check", folder], "").status.code(), Some(2));
     assert_eq!(netpol(&["check", "manifests/network-policy.yaml"], "").status.code(), Some(0));
 }
@@ -284,6 +301,34 @@ fn ends_are_named_as_kubectl_names_them_and_policies_with_their_place() {
         let output = why("hello-client-blocked", &format!("hello-server:{port}"));
         assert_eq!(output.status.code(), Some(2));
         assert!(output.stderr.contains("ports are 1 to 65535"), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn whom_list_prints_why_takes() {
+    let owned = |name: &str, kind: &str, owner: &str, label: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{{label}}}, ownerReferences: \
+             [{{apiVersion: v1, kind: {kind}, name: {owner}, uid: u, controller: true}}]}}\n---\n"
+        )
+    };
+    let pods = PODS.to_owned()
+        + &owned("web-5d-x", "ReplicaSet", "web-5d", "pod-template-hash: 5d")
+        + &owned("backup-29402640-x", "Job", "backup-29402640", "a: b");
+    let deployment =
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {}}\n---\n";
+    for text in [pods.clone(), pods + deployment] {
+        let list = netpol(&["list", "-"], &text).ok();
+        let ends: std::collections::BTreeSet<&str> =
+            list.lines().map(|line| line.split(" => ").next().unwrap()).collect();
+        assert!(ends.contains("default/backup-29402640[Job]"), "{list}");
+        for end in ends.iter().filter(|end| !end.ends_with("[External]")) {
+            let _ = netpol(&["why", end, "192.0.2.1:80", "-", "--expect", "allowed"], &text).ok();
+        }
+        for end in ["rs/web-5d", "deploy/web", "job/backup-29402640", "cj/backup", "backup"] {
+            let said = netpol(&["why", "a", &format!("{end}:80"), "-"], &text).ok();
+            assert!(said.starts_with("default/a[Pod] => default/"), "{said}");
+        }
     }
 }
 

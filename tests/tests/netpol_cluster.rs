@@ -5,7 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use end_to_end::{As, Lab, Output, netpol_with_kubectl, program, repository, run};
+use end_to_end::{As, Lab, Output, netpol_with_kubectl, program, repository, run, wait_for};
+use serde_json::json;
 
 fn netpol(lab: &Lab, line: &str) -> Output {
     run(lab.command(program("netpol")).args(line.split(' ')), "")
@@ -34,6 +35,28 @@ fn a_cluster_is_asked_by_kubectl_and_answers_as_its_manifests_do() {
     );
     let checked = netpol(&lab, "check --cluster").ok();
     assert!(checked.starts_with("no findings in 1 policy"), "{checked}");
+    // Of a cluster it is known that a Service without selector has no endpoints, and which it has.
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "by-hand"},
+        "spec": {"ports": [{"port": 80}]},
+    });
+    let _ = lab.kubectl_with("create -f -", &service.to_string());
+    let nobody = netpol(&lab, "why hello-client-blocked svc/by-hand:80 --cluster --expect denied");
+    assert_eq!(nobody.ok(), "Service default/by-hand:80/TCP has no endpoint: nobody answers\n");
+    let endpoints = json!({
+        "apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "by-hand"},
+        "subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 5432}]}],
+    });
+    let _ = lab.kubectl_with("create -f -", &endpoints.to_string());
+    let slices = || lab.kubectl("get endpointslices -l kubernetes.io/service-name=by-hand");
+    wait_for("the slice of the Endpoints", || slices().contains("192.0.2.1").then_some(()));
+    let written = netpol(&lab, "why hello-client-blocked svc/by-hand:80 --cluster").ok();
+    assert!(
+        written
+            .contains("default/hello-client-blocked[Deployment] => 192.0.2.1:5432/TCP is allowed"),
+        "{written}"
+    );
+    let _ = lab.kubectl("delete service by-hand");
     // What if: a file beside the cluster, which replaces what the cluster has of that name.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("policy.yaml");

@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use end_to_end::services::answers::{Endpoint, Said, Seen, Way};
-use end_to_end::services::{NAMESPACES, PORTS, World, list, pod_with};
+use end_to_end::services::{NAMESPACES, PORTS, World, by_hand, list, pod_with};
 use end_to_end::{As, Lab, command_as, program, run, skip};
 use nix::sched::{CloneFlags, setns};
 use nix::unistd::geteuid;
@@ -161,7 +161,9 @@ fn ways(lab: &Lab) -> Vec<Way> {
             if of["namespace"] == service["namespace"]
                 && of["labels"]["kubernetes.io/service-name"] == service["name"]
             {
+                // Of what is not ready a name says nothing.
                 let endpoints = slice["endpoints"].as_array().into_iter().flatten();
+                let endpoints = endpoints.filter(|one| one["conditions"]["ready"] != false);
                 addresses
                     .extend(endpoints.map(|one| one["addresses"][0].as_str().unwrap().to_owned()));
             }
@@ -203,7 +205,7 @@ fn lab() -> Lab {
 }
 
 fn dump(lab: &Lab) -> String {
-    lab.kubectl("get namespaces,pods,services,networkpolicies -A -o yaml")
+    lab.kubectl("get namespaces,pods,services,endpointslices,endpoints,networkpolicies -A -o yaml")
 }
 
 /// Creates all of a world: policies last, so that nothing is denied before all is there.
@@ -211,6 +213,17 @@ fn create(lab: &Lab, runtime: &Runtime, world: &World) -> Vec<Place> {
     let _ = lab.kubectl_with("create -f -", &list(&[&*world.pods, &*world.services].concat()));
     let _ = lab.kubectl("wait -A --for=condition=Ready pod --all --timeout=30s");
     let places = places(lab, runtime, &world.pods);
+    if !world.by_hand.is_empty() {
+        let address = |pod: &Value| {
+            let text = |place: &str| pod.pointer(place).and_then(Value::as_str);
+            let (namespace, name) = (text("/metadata/namespace")?, text("/metadata/name")?);
+            Some((format!("{namespace}/{name}"), text("/status/podIP")?.to_owned()))
+        };
+        let pods = lab.json("pods -A");
+        let addresses = pods["items"].as_array().unwrap().iter().filter_map(address).collect();
+        let written = by_hand::with_addresses(&world.by_hand, &addresses);
+        let _ = lab.kubectl_with("create -f -", &list(&written));
+    }
     if !world.policies.is_empty() {
         let _ = lab.kubectl_with("create -f -", &list(&world.policies));
     }
@@ -218,7 +231,7 @@ fn create(lab: &Lab, runtime: &Runtime, world: &World) -> Vec<Place> {
 }
 
 fn remove(lab: &Lab, world: &World) {
-    let all = [&*world.pods, &*world.services, &*world.policies].concat();
+    let all = [&*world.pods, &*world.by_hand, &*world.services, &*world.policies].concat();
     let _ = lab.kubectl_with("delete --grace-period=1 -f -", &list(&all));
 }
 
@@ -347,7 +360,7 @@ fn each_port_of_a_service_leads_to_the_pods_that_have_its_name_at_their_own_numb
         {"name": "p3", "port": 82, "targetPort": "svc3"},
     ]);
     let services = vec![labelled_service("multi", "multi", &ports)];
-    let world = World { pods, services, policies: Vec::new() };
+    let world = World { pods, services, ..World::default() };
     let one = "x/pod1[Pod]:8080/TCP allowed, x/pod3[Pod]:81/TCP allowed";
     holds(
         "each_port_of_a_service_leads_to_the_pods_that_have_its_name",
@@ -369,7 +382,8 @@ fn a_pod_reaches_itself_through_its_own_service_and_no_other_pod_that_denies_it(
     let services = vec![labelled_service("web", "web", &json!([{"port": 80, "targetPort": 8080}]))];
     for types in [json!(["Ingress"]), json!(["Egress"]), json!(["Ingress", "Egress"])] {
         let policies = vec![labelled_policy(&json!({"podSelector": {}, "policyTypes": types}))];
-        let world = World { pods: pods.clone(), services: services.clone(), policies };
+        let world =
+            World { pods: pods.clone(), services: services.clone(), policies, ..World::default() };
         let verdict = "x/one[Pod]:8080/TCP allowed, x/two[Pod]:8080/TCP denied";
         let name = "a_pod_reaches_itself_through_its_own_service_and_no_other_pod";
         holds(name, &world, &[("x/pod/one", "x/svc/web:80", verdict)]);
@@ -392,6 +406,7 @@ fn a_policy_that_names_the_services_port_allows_nothing_and_one_that_names_the_p
                 pods: pods.clone(),
                 services: services.clone(),
                 policies: vec![labelled_policy(&spec)],
+                ..World::default()
             };
             let verdict = format!("x/db[Pod]:8080/TCP {verdict}");
             let name = "a_policy_that_names_the_services_port_allows_nothing";

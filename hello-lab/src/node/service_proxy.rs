@@ -1,5 +1,6 @@
 //! Keeps every pod's table of Service addresses as the store says: what kube-proxy does on a node.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -111,10 +112,8 @@ fn service_ports(store: &Store) -> Vec<ServicePort> {
             let protocol = Protocol::from_api(port.protocol.as_deref());
             let number = u16::try_from(port.port).ok();
             if let (Some(protocol), Some(number)) = (protocol, number) {
-                let endpoints = own
-                    .iter()
-                    .flat_map(|slice| endpoints(slice, port.name.as_deref().unwrap_or_default()));
-                let endpoints: Vec<_> = endpoints.collect();
+                let name = port.name.as_deref().unwrap_or_default();
+                let endpoints = endpoints(&own, name, protocol);
                 if let Some(port) = port.node_port.and_then(|port| u16::try_from(port).ok())
                     && port > 0
                 {
@@ -128,20 +127,80 @@ fn service_ports(store: &Store) -> Vec<ServicePort> {
     ports
 }
 
-/// The ready endpoints of a slice for the port of this name.
-fn endpoints(slice: &EndpointSlice, port_name: &str) -> Vec<SocketAddrV4> {
-    let port = slice
-        .ports
-        .iter()
-        .flatten()
-        .find(|port| port.name.as_deref().unwrap_or_default() == port_name)
-        .and_then(|port| u16::try_from(port.port?).ok());
-    let Some(port) = port else { return Vec::new() };
-    let ready = slice.endpoints.iter().filter(|endpoint| {
-        endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready != Some(false))
-    });
-    ready
-        .flat_map(|endpoint| &endpoint.addresses)
-        .filter_map(|address| Some(SocketAddrV4::new(address.parse().ok()?, port)))
-        .collect()
+/// Where the port of this name and protocol leads, as kube-proxy takes it from a Service's slices
+/// (`pkg/proxy/endpointslicecache.go` and `topology.go`): to what is ready, or, where nothing is, to what ends
+/// and still serves (KEP 1669).
+fn endpoints(slices: &[&EndpointSlice], name: &str, protocol: Protocol) -> Vec<SocketAddrV4> {
+    let (mut ready, mut serving) = (BTreeSet::new(), BTreeSet::new());
+    for slice in slices {
+        let port = slice.ports.iter().flatten().find(|port| {
+            port.name.as_deref().unwrap_or_default() == name
+                && Protocol::from_api(port.protocol.as_deref()) == Some(protocol)
+        });
+        let Some(port) = port.and_then(|port| u16::try_from(port.port?).ok()) else { continue };
+        for endpoint in &slice.endpoints {
+            // "consumers may … only use the first": the others are the same endpoint's.
+            let address = endpoint.addresses.first().and_then(|address| address.parse().ok());
+            let Some(address) = address else { continue };
+            let conditions = endpoint.conditions.clone().unwrap_or_default();
+            let is_ready = conditions.ready.unwrap_or(true);
+            if is_ready {
+                ready.insert(SocketAddrV4::new(address, port));
+            } else if conditions.terminating == Some(true) && conditions.serving == Some(true) {
+                serving.insert(SocketAddrV4::new(address, port));
+            }
+        }
+    }
+    if ready.is_empty() { serving } else { ready }.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn led_to(slices: &[Value]) -> Vec<String> {
+        let slice = |(ports, endpoints): (&Value, &Value)| -> EndpointSlice {
+            let slice = json!({
+                "metadata": {"name": "s"}, "addressType": "IPv4", "ports": ports, "endpoints": endpoints,
+            });
+            serde_json::from_value(slice).unwrap()
+        };
+        let slices: Vec<_> = slices.iter().map(|one| slice((&one[0], &one[1]))).collect();
+        let slices: Vec<_> = slices.iter().collect();
+        endpoints(&slices, "web", Protocol::Tcp).iter().map(ToString::to_string).collect()
+    }
+
+    fn web() -> Value {
+        json!([{"name": "web", "port": 80}])
+    }
+
+    #[test]
+    fn a_port_is_found_by_its_name_and_its_protocol() {
+        let endpoint = json!([{"addresses": ["10.0.0.1"]}]);
+        let of = |port: Value| led_to(&[json!([[port], endpoint])]);
+        assert_eq!(of(json!({"name": "web", "port": 80})), ["10.0.0.1:80"]);
+        assert_eq!(of(json!({"name": "web", "port": 80, "protocol": "UDP"})), [""; 0]);
+        assert_eq!(of(json!({"port": 80})), [""; 0]);
+    }
+
+    #[test]
+    fn of_an_endpoint_with_several_addresses_the_first_is_taken_and_one_in_two_slices_once() {
+        let endpoints = json!([{"addresses": ["10.0.0.1", "10.0.0.2"]}]);
+        let slices = [json!([web(), endpoints]), json!([web(), endpoints])];
+        assert_eq!(led_to(&slices), ["10.0.0.1:80"]);
+    }
+
+    #[test]
+    fn what_ends_and_still_serves_is_taken_where_nothing_is_ready() {
+        let ends = json!({
+            "addresses": ["10.0.0.1"],
+            "conditions": {"ready": false, "serving": true, "terminating": true},
+        });
+        let unready = json!({"addresses": ["10.0.0.2"], "conditions": {"ready": false}});
+        assert_eq!(led_to(&[json!([web(), [ends, unready]])]), ["10.0.0.1:80"]);
+        let ready = json!({"addresses": ["10.0.0.3"]});
+        assert_eq!(led_to(&[json!([web(), [ends, unready, ready]])]), ["10.0.0.3:80"]);
+    }
 }

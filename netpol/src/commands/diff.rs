@@ -27,9 +27,9 @@ use super::{Failure, say_error, written};
 ///
 /// Example: netpol diff old/ new/
 ///
-/// Example: netpol diff manifests/ --cluster
+/// Example: netpol diff manifests/hello-app --cluster
 ///
-/// Example: netpol diff --git origin/main...HEAD -o md manifests/
+/// Example: netpol diff --git origin/main...HEAD -o md manifests/hello-app
 #[derive(Debug, Args)]
 pub(super) struct Diff {
     /// File or folder of the version before

@@ -189,7 +189,10 @@ impl How {
             return Ok((manifests, namespace));
         }
         let there = match manifests.cluster.policies().len() {
-            0 if manifests.skipped.is_empty() => "no object of Kubernetes at all".to_owned(),
+            0 if !manifests.finished.is_empty() => "only pods that have finished".to_owned(),
+            0 if manifests.skipped.is_empty() && manifests.cluster.is_empty() => {
+                "no object of Kubernetes at all".to_owned()
+            }
             0 => "nothing that has pods".to_owned(),
             1 => "1 policy and nothing that it could be about".to_owned(),
             more => format!("{more} policies and nothing that they could be about"),

@@ -45,6 +45,23 @@ fn folded(text: &str, width: usize) -> String {
     folded
 }
 
+/// The text of a help with each example in one line, as it can be copied: clap has all lines go on in the next.
+pub(super) fn with_whole_examples(help: &str) -> String {
+    let mut whole = String::with_capacity(help.len());
+    let mut is_example = false;
+    for line in help.split_inclusive('\n') {
+        if is_example && !line.trim().is_empty() {
+            whole.truncate(whole.trim_end().len());
+            whole.push(' ');
+            whole.push_str(line);
+            continue;
+        }
+        is_example = line.starts_with("Example: ");
+        whole.push_str(line);
+    }
+    whole
+}
+
 /// How many columns `word` takes: colours (ECMA-48, SGR) take none.
 fn shown(word: &str) -> usize {
     let mut is_colour = false;
@@ -69,6 +86,17 @@ mod tests {
         );
         assert_eq!(folded(text, 80), text);
         assert_eq!(folded("a/very-long-name b", 5), "a/very-long-name\n  b");
+    }
+
+    #[test]
+    fn an_example_is_one_line() {
+        let help =
+            "Say this\nand that\n\nExample: netpol why a\nb:80 manifests/\nmore\n\nUsage: x\ny\n";
+        assert_eq!(
+            with_whole_examples(help),
+            "Say this\nand that\n\nExample: netpol why a b:80 manifests/ more\n\nUsage: x\ny\n"
+        );
+        assert_eq!(with_whole_examples("Example: a\nb"), "Example: a b");
     }
 
     #[test]

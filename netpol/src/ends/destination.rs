@@ -3,6 +3,7 @@
 
 mod written;
 
+pub use self::written::end_of;
 use super::{EndError, Wanted, address, find, kind_of, readings};
 use crate::cluster::Cluster;
 use crate::family::Family;
@@ -254,7 +255,8 @@ fn through<'a>(
     };
     match service.endpoints(cluster.pods()) {
         Endpoints::Unknown => {
-            destination.is_unknown = cluster.endpoints_of(service).next().is_none();
+            destination.is_unknown =
+                !cluster.has_all_endpoints() && cluster.endpoints_of(service).next().is_none();
         }
         Endpoints::External(name) => {
             /// How often a name may stand for another one.

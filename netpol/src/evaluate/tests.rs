@@ -19,6 +19,7 @@ fn cluster(specs: &[Value]) -> Cluster {
                 name: name.into(),
                 workload: Workload::default(),
                 owner: None,
+                maker: None,
                 labels: labels(&[("pod", name)]),
                 addresses: vec![[10, 0, 0, host].into()],
                 named_ports: vec![

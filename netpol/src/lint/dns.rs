@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
+use super::written::Written;
 use super::{Context, Lint};
 use crate::cluster::{Cluster, NAMESPACE_NAME_LABEL};
 use crate::isolation::{Allowance, End, Isolation};
@@ -48,25 +49,32 @@ pub(super) struct Dns<'a> {
     endpoints: Vec<(&'a Pod, u16)>,
     /// The addresses of its Services.
     addresses: Vec<IpAddr>,
+    /// Whether it is known as the cluster's, and not only serves the port.
+    is_known: bool,
+    /// Whether pods ask a cache on their node, which asks it.
+    has_cache: bool,
 }
 
 impl<'a> Dns<'a> {
     /// Services and pods that are known as the cluster's; without any of these, whatever else serves
     /// UDP port 53.
-    pub(super) fn of(cluster: &'a Cluster) -> Self {
-        let known = Self::with(cluster, is_known_service, is_known_pod);
+    pub(super) fn of(cluster: &'a Cluster, written: &Written<'a>) -> Self {
+        let known = Self::with(cluster, written, is_known_service, is_known_pod);
         if known.endpoints.is_empty() && known.addresses.is_empty() {
-            return Self::with(cluster, |_| true, |_| true);
+            return Self::with(cluster, written, |_| true, |_| true);
         }
-        known
+        Self { is_known: true, ..known }
     }
 
     fn with(
         cluster: &'a Cluster,
+        written: &Written<'a>,
         is_service: impl Fn(&Service) -> bool,
         is_pod: impl Fn(&Pod) -> bool,
     ) -> Self {
-        let mut dns = Self { endpoints: Vec::new(), addresses: Vec::new() };
+        let has_cache = cluster.pods().iter().any(is_cache);
+        let mut dns =
+            Self { endpoints: Vec::new(), addresses: Vec::new(), is_known: false, has_cache };
         for service in cluster.services().iter().filter(|service| is_service(service)) {
             let of_dns = |port: &&crate::service::ServicePort| {
                 port.protocol == Protocol::Udp && port.port == DNS
@@ -75,6 +83,11 @@ impl<'a> Dns<'a> {
             dns.addresses.extend(&service.cluster_ips);
             let pods = cluster.pods().iter().filter(|pod| service.selects(pod));
             dns.endpoints.extend(pods.filter_map(|pod| Some((pod, port.target_on(pod)?))));
+            let written = written.of_port(port).filter_map(|target| match target.end {
+                End::Pod(pod) => Some((pod, target.number)),
+                _ => None,
+            });
+            dns.endpoints.extend(written);
         }
         if !dns.endpoints.is_empty() {
             return dns;
@@ -107,7 +120,11 @@ fn is_known_service(service: &Service) -> bool {
 }
 
 fn is_known_pod(pod: &Pod) -> bool {
-    is_labelled(&pod.labels) && pod.labels.get("k8s-app").is_none_or(|app| app != "node-local-dns")
+    is_labelled(&pod.labels) && !is_cache(pod)
+}
+
+fn is_cache(pod: &Pod) -> bool {
+    pod.labels.get("k8s-app").is_some_and(|app| app == "node-local-dns")
 }
 
 fn is_labelled(labels: &crate::selector::Labels) -> bool {
@@ -217,9 +234,15 @@ impl Context<'_> {
         if !rule.connections(None).contains(Protocol::Udp, DNS) {
             return false;
         }
-        let Peers::Any(peers) = &rule.rule.peers else { return true };
+        // Who lets everybody be asked at the port of DNS means the cluster's, whose pods may have another one.
+        let Dns { endpoints, is_known, has_cache, .. } = &self.dns;
+        let means_pods = *is_known && !has_cache && !endpoints.is_empty();
+        let Peers::Any(peers) = &rule.rule.peers else { return !means_pods };
         peers.iter().any(|peer| {
-            let Peer::Block { cidr, .. } = peer else { return false };
+            let Peer::Block { cidr, except } = peer else { return false };
+            if means_pods && cidr.prefix_len() == 0 && except.is_empty() {
+                return false;
+            }
             let holds = |address: &IpAddr| {
                 peer.matches(self.cluster, &rule.policy.namespace, End::Address(*address))
             };

@@ -1,6 +1,7 @@
 //! Ports of rules that nobody has, or that are a Service's and not its pods'.
 
 use super::Lint;
+use super::written::Target;
 use crate::isolation::{Allowance, End};
 use crate::pod::Pod;
 use crate::policy::{Direction, Peer, Peers, PortSpec, Ports};
@@ -44,11 +45,14 @@ impl Lint<'_> {
                     self.warn(&path, message);
                 }
                 PortSpec::Range(range) if range.first == range.last => {
+                    let number = range.first;
                     // To everybody and to addresses the same number may be meant for somebody else.
                     if direction == Direction::Egress && !names_labels {
+                        if let Some(found) = self.of_addresses(rule, protocol, number) {
+                            self.warn(&path, format!("port {number} is {found}"));
+                        }
                         continue;
                     }
-                    let number = range.first;
                     if destinations.iter().any(|pod| self.may_serve(pod, protocol, number)) {
                         continue;
                     }
@@ -71,7 +75,10 @@ impl Lint<'_> {
     fn may_serve(&self, pod: &Pod, protocol: Protocol, number: u16) -> bool {
         let services =
             self.context.cluster.services().iter().filter(|service| service.selects(pod));
+        let is_written =
+            |target: &Target<'_>| target.port.protocol == protocol && target.number == number;
         pod.ports.contains(&(protocol, number))
+            || self.context.written.at(pod).any(is_written)
             || pod.named_ports.iter().any(|port| (port.protocol, port.port) == (protocol, number))
             || services
                 .flat_map(|service| &service.ports)
@@ -85,15 +92,50 @@ impl Lint<'_> {
         protocol: Protocol,
         number: u16,
     ) -> impl Iterator<Item = (&'p Pod, u16)> {
-        self.context.cluster.services().iter().flat_map(move |service| {
+        let written = destinations.iter().flat_map(move |pod| {
+            let targets = self.context.written.at(pod);
+            let meant = targets.filter(move |target| is_of(target.port, protocol, number));
+            meant.map(move |target| (*pod, target.number))
+        });
+        let services = self.context.cluster.services().iter();
+        written.chain(services.flat_map(move |service| {
             let pods = destinations.iter().filter(|pod| service.selects(pod));
             pods.flat_map(move |pod| {
                 let ports = service.ports.iter();
-                let ports =
-                    ports.filter(move |port| (port.protocol, port.port) == (protocol, number));
+                let ports = ports.filter(move |port| is_of(port, protocol, number));
                 ports.filter_map(|port| Some((*pod, port.target_on(pod)?)))
             })
-        })
+        }))
+    }
+
+    /// The Service that has the port `number` and whose endpoint is an address that the rule's blocks name, few
+    /// as they are, in words; none, where the rule has the endpoint's port too or somebody there has `number`.
+    fn of_addresses(
+        &self,
+        rule: &Allowance<'_>,
+        protocol: Protocol,
+        number: u16,
+    ) -> Option<String> {
+        /// A block of at most 256 addresses is meant for whoever has one of these.
+        const BITS: u8 = 8;
+        let Peers::Any(peers) = &rule.rule.peers else { return None };
+        let named = |end: End<'_>| {
+            peers.iter().any(|peer| match peer {
+                Peer::Block { cidr, .. } if cidr.max_prefix_len() - cidr.prefix_len() <= BITS => {
+                    peer.matches(self.context.cluster, &rule.policy.namespace, end)
+                }
+                _ => false,
+            })
+        };
+        let written = || self.context.written.iter().filter(|target| named(target.end));
+        let mut of_protocol = written().filter(|target| target.port.protocol == protocol);
+        if of_protocol.any(|target| target.number == number) {
+            return None;
+        }
+        let mut meant = written().filter(|target| is_of(target.port, protocol, number));
+        let first = meant.next()?;
+        let is_covered = |target: &Target<'_>| rule.covers(target.end, protocol, target.number);
+        (!is_covered(first) && !meant.any(is_covered)).then(|| first.told())
     }
 
     /// The first Service of one of `destinations` that has a port which `is_meant`, in words: whose it
@@ -111,8 +153,17 @@ impl Lint<'_> {
                 Some(format!("Service {}'s; policies see the pod's port {target}", service.name))
             })
         };
-        self.context.cluster.services().iter().find_map(of)
+        let mut written = self.context.written.iter().filter(|target| {
+            destinations.iter().any(|pod| target.is(pod))
+                && is_meant(target.port, Some(target.number))
+        });
+        let found = self.context.cluster.services().iter().find_map(of);
+        found.or_else(|| written.next().map(Target::told))
     }
+}
+
+fn is_of(port: &ServicePort, protocol: Protocol, number: u16) -> bool {
+    (port.protocol, port.port) == (protocol, number)
 }
 
 #[cfg(test)]

@@ -139,7 +139,9 @@ impl Lint<'_> {
         }
         let message = format!("nobody reaches {pod}: it is isolated, and no rule lets anyone in");
         let mut services = self.context.cluster.services().iter();
-        let serves = !pod.ports.is_empty() || services.any(|service| service.selects(pod));
+        let serves = !pod.ports.is_empty()
+            || services.any(|service| service.selects(pod))
+            || self.context.written.at(pod).next().is_some();
         if serves {
             self.warn("spec.ingress", message);
         } else {

@@ -3,12 +3,16 @@
 use std::net::IpAddr;
 
 use super::{Context, Level, Lint, Remark};
+use crate::answer::Answer;
+use crate::evaluate::{Connection, evaluate};
 use crate::isolation::End;
 use crate::pod::Pod;
 use crate::policy::Peer;
+use crate::port::Protocol;
 use crate::read::WrittenPolicy;
 use crate::selector::{Operator, Requirement, Selector};
 use crate::service::{Endpoints, Service, TargetPort};
+use crate::spelling::listed;
 
 impl Lint<'_> {
     /// A block that holds the address of a Service, which no policy sees: a connection to it has become
@@ -29,8 +33,15 @@ impl Lint<'_> {
                 Endpoints::Pods(pods) => pods,
                 Endpoints::Unknown | Endpoints::External(_) => Vec::new(),
             };
-            let held = |pod: &&Pod| pod.addresses.iter().any(|address| holds(*address));
-            let all = !pods.is_empty() && pods.iter().all(held);
+            let written = self.context.written.iter();
+            let written = written.filter(|target| std::ptr::eq(target.service, service));
+            let mut ends = pods.into_iter().map(End::Pod).chain(written.map(|target| target.end));
+            let held = |end: End<'_>| match end {
+                End::Pod(pod) => pod.addresses.iter().any(|address| holds(*address)),
+                End::Address(address) => holds(address),
+                End::Node | End::Outside => false,
+            };
+            let all = ends.next().is_some_and(held) && ends.all(held);
             (!all).then_some((service, *address))
         });
         let Some((service, address)) = found else { return };
@@ -45,7 +56,7 @@ impl Lint<'_> {
                 };
                 format!(": name the pods, which have {pods}{place}")
             }
-            None => String::new(),
+            None => self.written_instead(service),
         };
         let message = format!(
             "{cidr} holds {address}, the ClusterIP of Service {service}; policies see the pods' \
@@ -53,17 +64,44 @@ impl Lint<'_> {
         );
         self.warn(&format!("{path}.ipBlock"), message);
     }
+
+    /// What to name for a Service without a selector, where its endpoints are written down.
+    fn written_instead(&self, service: &Service) -> String {
+        let written = self.context.written.iter();
+        let written = written.filter(|target| std::ptr::eq(target.service, service));
+        let mut names: Vec<String> = written.map(|target| told(target.end)).collect();
+        names.sort();
+        names.dedup();
+        if names.is_empty() {
+            return String::new();
+        }
+        format!(": name its endpoints, {}", listed(names))
+    }
+}
+
+/// An end in words.
+fn told(end: End<'_>) -> String {
+    match end {
+        End::Pod(pod) => pod.to_string(),
+        End::Address(address) => address.to_string(),
+        End::Node | End::Outside => "somebody outside".to_owned(),
+    }
 }
 
 impl Context<'_> {
     /// Remarks about each Service; `written` has their places.
     pub(super) fn services(&self, written: &[WrittenPolicy], remarks: &mut Vec<Remark>) {
         for (service, written) in self.cluster.services().iter().zip(written) {
-            let Endpoints::Pods(pods) = service.endpoints(self.cluster.pods()) else { continue };
-            let told = if pods.is_empty() {
-                self.selects_nobody(service, written)
-            } else {
-                self.unreached(service, &pods)
+            let pods = match service.endpoints(self.cluster.pods()) {
+                Endpoints::Pods(pods) => pods,
+                Endpoints::Unknown => Vec::new(),
+                Endpoints::External(_) => continue,
+            };
+            let mut lists = self.cluster.endpoints_of(service);
+            let has_written = lists.any(|list| !list.endpoints.is_empty());
+            let told = match (pods.is_empty(), &service.selector) {
+                (true, Some(_)) if !has_written => self.selects_nobody(service, written),
+                _ => self.unreached(service, &pods, has_written),
             };
             let told = told.into_iter().map(|(level, path, message)| Remark {
                 level,
@@ -111,42 +149,73 @@ impl Context<'_> {
     }
 
     /// Ports of a Service that lead to no port of its pods, or to one that nobody may reach.
-    fn unreached(&self, service: &Service, pods: &[&Pod]) -> Vec<(Level, String, String)> {
+    fn unreached(
+        &self,
+        service: &Service,
+        pods: &[&Pod],
+        has_written: bool,
+    ) -> Vec<(Level, String, String)> {
         let mut told = Vec::new();
         for (index, port) in service.ports.iter().enumerate() {
             let path = format!("spec.ports[{index}]");
             let protocol = port.protocol;
-            let targets: Vec<(&Pod, u16)> =
-                pods.iter().filter_map(|pod| Some((*pod, port.target_on(pod)?))).collect();
-            let Some((first, number)) = targets.first() else {
-                if let TargetPort::Named(name) = &port.target {
-                    let message = format!(
-                        "Service {service} leads to no port: no pod that it selects has a {protocol} port {name:?}"
-                    );
+            let selected =
+                pods.iter().filter_map(|pod| Some((End::Pod(pod), port.target_on(pod)?)));
+            let written = self.written.of_port(port).map(|target| (target.end, target.number));
+            let targets: Vec<(End<'_>, u16)> = selected.chain(written).collect();
+            let Some((first, number)) = targets.first().copied() else {
+                let leads = format!("Service {service} leads to no port");
+                if let (TargetPort::Named(name), false) = (&port.target, pods.is_empty()) {
+                    let message =
+                        format!("{leads}: no pod that it selects has a {protocol} port {name:?}");
                     told.push((Level::Warning, format!("{path}.targetPort"), message));
+                } else if has_written {
+                    let name = port.name.as_ref().map_or_else(
+                        || format!("a {protocol} port without a name"),
+                        |name| format!("a {protocol} port {name:?}"),
+                    );
+                    let message = format!("{leads}: no list of its endpoints has {name}");
+                    told.push((Level::Warning, path, message));
                 }
                 continue;
             };
-            let unreached = targets.iter().all(|(pod, number)| {
-                let reached = self.reached.at(pod);
-                reached.is_some_and(|reached| !reached.contains(protocol, *number))
-                    && !self.waits_for_somebody(pod, |rule| {
-                        rule.covers(End::Pod(pod), protocol, *number)
-                    })
-            });
-            if unreached {
-                let others = self.reached.at(first).filter(|reached| !reached.is_none());
-                let others = others.map(|reached| format!(" (only to {reached})"));
-                let message = format!(
-                    "nobody may reach Service {service} at port {}: no rule lets anyone to {protocol} \
-                     port {number} of {first}{}",
-                    port.port,
-                    others.unwrap_or_default()
-                );
+            if targets.iter().all(|(end, number)| self.is_unreached(*end, protocol, *number)) {
+                let who = match first {
+                    End::Pod(pod) => {
+                        let others = self.reached.at(pod).filter(|reached| !reached.is_none());
+                        let others = others.map(|reached| format!(" (only to {reached})"));
+                        format!(
+                            "no rule lets anyone to {protocol} port {number} of {pod}{}",
+                            others.unwrap_or_default()
+                        )
+                    }
+                    other => {
+                        let whose = self::told(other);
+                        format!("no rule lets a pod out to {protocol} port {number} of {whose}")
+                    }
+                };
+                let message =
+                    format!("nobody may reach Service {service} at port {}: {who}", port.port);
                 told.push((Level::Warning, path, message));
             }
         }
         told
+    }
+
+    /// Whether nobody may reach an endpoint, as far as the inputs show.
+    fn is_unreached(&self, end: End<'_>, protocol: Protocol, number: u16) -> bool {
+        let End::Pod(pod) = end else {
+            let mut pods = self.cluster.pods().iter().peekable();
+            return pods.peek().is_some()
+                && pods.all(|pod| {
+                    let (source, destination) = (End::Pod(pod), end);
+                    let connection = Connection { source, destination, protocol, port: number };
+                    evaluate(self.cluster, &connection).answer() == Answer::No
+                });
+        };
+        let reached = self.reached.at(pod);
+        reached.is_some_and(|reached| !reached.contains(protocol, number))
+            && !self.waits_for_somebody(pod, |rule| rule.covers(end, protocol, number))
     }
 }
 
@@ -160,116 +229,4 @@ fn selector(labels: &crate::selector::Labels) -> Selector {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::tests::{pod, policy, service, told};
-
-    fn shop(service_spec: &str) -> String {
-        pod("shop/db", "app: db", "{name: pg, containerPort: 5432}")
-            + &pod("shop/web", "app: web", "")
-            + &service("shop/db", service_spec)
-    }
-
-    const DB: &str = "{clusterIP: 10.96.7.7, selector: {app: db}, ports: [{port: 5432}]}";
-
-    fn egress(cidr: &str) -> Vec<String> {
-        let rule = format!(
-            "{{to: [{{ipBlock: {{cidr: {cidr}}}}}]}}, {{ports: [{{port: 53, protocol: UDP}}]}}"
-        );
-        told(&(shop(DB) + &policy("shop", &format!("{{policyTypes: [Egress], egress: [{rule}]}}"))))
-    }
-
-    #[test]
-    fn a_block_that_holds_a_cluster_ip_is_told_with_the_pods_to_name() {
-        for cidr in ["10.96.7.7/32", "10.96.0.0/12", "10.0.0.0/8"] {
-            assert_eq!(
-                egress(cidr),
-                [format!(
-                    "warning: spec.egress[0].to[0].ipBlock: {cidr} holds 10.96.7.7, the ClusterIP of \
-                  Service shop/db; policies see the pods' addresses, not the ClusterIP: name the pods, \
-                  which have app=db"
-                )]
-            );
-        }
-        for cidr in ["0.0.0.0/0", "10.96.7.8/32", "192.0.2.0/24"] {
-            assert_eq!(egress(cidr), [""; 0], "{cidr}");
-        }
-    }
-
-    #[test]
-    fn a_service_that_selects_nobody_is_told_where_pods_are_known() {
-        let spec = "{selector: {app: bd}, ports: [{port: 5432}]}";
-        assert_eq!(
-            told(&shop(spec)),
-            [
-                "warning: spec.selector: Service shop/db selects no pod: none in namespace shop has app=bd"
-            ]
-        );
-        assert_eq!(told(&service("shop/db", spec)), [""; 0]);
-        for spec in ["{ports: [{port: 1}]}", "{type: ExternalName, externalName: a.example}"] {
-            assert_eq!(told(&shop(spec)), [""; 0], "{spec}");
-        }
-    }
-
-    #[test]
-    fn a_service_that_names_no_namespace_may_be_meant_for_that_of_its_pods() {
-        let unnamed = |app: &str| {
-            format!(
-                "apiVersion: v1\nkind: Service\nmetadata: {{name: db}}\n\
-                 spec: {{selector: {{app: {app}}}, ports: [{{port: 5432}}]}}\n---\n"
-            )
-        };
-        let pods = pod("shop/db", "app: db", "");
-        assert_eq!(
-            told(&(pods.clone() + &unnamed("db"))),
-            [
-                "note: spec.selector: Service default/db selects no pod in namespace default, where it is \
-                 as it names none; if it is applied to namespace shop, as shop/db is, it is right"
-            ]
-        );
-        assert!(told(&(pods.clone() + &unnamed("bd")))[0].starts_with("warning: "));
-        let named = unnamed("db").replace("{name: db}", "{name: db, namespace: default}");
-        assert!(told(&(pods + &named))[0].starts_with("warning: "));
-    }
-
-    #[test]
-    fn a_service_whose_endpoints_no_one_may_reach_is_told() {
-        let deny = policy("shop", "{podSelector: {matchLabels: {app: db}}}");
-        let said = told(&(shop(DB) + &deny));
-        let last = said.last().unwrap();
-        assert!(last.contains("nobody may reach Service shop/db at port 5432"), "{said:?}");
-        let other = policy(
-            "shop",
-            "{podSelector: {matchLabels: {app: db}}, ingress: [{ports: [{port: 9187}]}]}",
-        );
-        assert_eq!(
-            told(&(shop(DB) + &other)),
-            [
-                "warning: spec.ports[0]: nobody may reach Service shop/db at port 5432: no rule lets anyone to \
-              TCP port 5432 of shop/db (only to TCP 9187)"
-            ]
-        );
-    }
-
-    #[test]
-    fn a_service_that_somebody_may_reach_or_that_waits_for_its_peers_is_not() {
-        let allow = "{podSelector: {matchLabels: {app: db}}, ingress: [{ports: [{port: pg}]}]}";
-        assert_eq!(told(&(shop(DB) + &policy("shop", allow))), [""; 0]);
-        let gone =
-            allow.replace("ports:", "from: [{podSelector: {matchLabels: {app: gone}}}], ports:");
-        let told = told(&(shop(DB) + &policy("shop", &gone)));
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains("matches nobody"), "{told:?}");
-    }
-
-    #[test]
-    fn a_target_port_that_no_pod_of_the_service_has_is_told() {
-        let spec = "{selector: {app: db}, ports: [{port: 5432, targetPort: postgres}]}";
-        assert_eq!(
-            told(&shop(spec)),
-            [
-                "warning: spec.ports[0].targetPort: Service shop/db leads to no port: no pod that it selects \
-              has a TCP port \"postgres\""
-            ]
-        );
-    }
-}
+mod tests;

@@ -157,7 +157,7 @@ fn endpoints_are_asked_for_only_where_a_cluster_has_no_slices() {
     let asked = |more: &str| {
         let resources = format!("{ENDPOINTS_LINE}{more}");
         let fake = Fake::new(&resources, &["*"]);
-        fake.ask().unwrap();
+        assert!(fake.ask().unwrap().has_all_endpoints);
         let asked = fake.asked.lock().unwrap();
         let get = asked.iter().find(|line| line.starts_with("get ")).unwrap();
         get.split([' ', ','])
@@ -170,4 +170,6 @@ fn endpoints_are_asked_for_only_where_a_cluster_has_no_slices() {
         asked("endpointslices discovery.k8s.io/v1 true EndpointSlice\n"),
         "endpointslices.discovery.k8s.io"
     );
+    let unseen = Fake::new(ENDPOINTS_LINE, &["namespaces", "pods", "services"]).ask().unwrap();
+    assert!(!unseen.has_all_endpoints);
 }

@@ -8,7 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::{Manifests, Place, WrittenPolicy};
 use crate::cluster::{ForeignPolicy, Pod, Workload};
 use crate::endpoints::EndpointList;
-use crate::owners::{Owners, is_between};
+use crate::names::name_of;
+use crate::owners::{Owners, is_between, owner};
 use crate::policy::Policy;
 use crate::selector::Labels;
 use crate::service::Service;
@@ -105,7 +106,7 @@ impl Inventory {
             if let Content::Workload { kind, metadata, .. } = content {
                 let namespace = namespace_of(metadata);
                 owners.add(namespace, kind, metadata);
-                let name = metadata.name.clone().unwrap_or_default();
+                let name = name_of(metadata).to_owned();
                 written.insert((namespace.to_owned(), Workload { kind: kind.clone(), name }));
             }
         }
@@ -138,10 +139,11 @@ impl Inventory {
                     let namespace = namespace_of(&metadata);
                     let (workload, owner) = owners.of_pod(namespace, &metadata);
                     let key = (namespace.to_owned(), workload);
+                    let maker = self::owner("Pod", &metadata);
                     let owner = owner.filter(|_| !written.contains(&key));
                     let workload = key.1;
                     match pod {
-                        Some(pod) => pods.push((Rank::Pod, Pod { workload, owner, ..pod })),
+                        Some(pod) => pods.push((Rank::Pod, Pod { workload, owner, maker, ..pod })),
                         None => finished(manifests, namespace, workload),
                     }
                 }

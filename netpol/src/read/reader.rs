@@ -137,10 +137,11 @@ impl Reader {
             }
             return;
         }
-        if kind == "List"
-            && let Some(items) = value.get("items")
-        {
-            let message = format!("items: a list is wanted, not {items}");
+        if kind == "List" {
+            let message = match value.get("items") {
+                Some(items) => format!("items: a list is wanted, not {items}"),
+                None => "items: Required value".to_owned(),
+            };
             self.find(source.file, source.document.line("items"), message);
             return;
         }

@@ -73,9 +73,43 @@ fn what_is_no_list_of_objects_is_refused_as_kubectl_does() {
     ] {
         assert_eq!(read(&format!("kind: List\nitems: {items}\n")).unwrap_err(), [expected]);
     }
+    assert_eq!(read("kind: List\n").unwrap_err(), ["standard input:1: items: Required value"]);
     for none in ["null", "[]"] {
         assert!(read(&format!("kind: List\nitems: {none}\n")).is_ok(), "{none}");
     }
+}
+
+#[test]
+fn an_object_must_have_a_name_or_what_one_begins_with() {
+    for kind in
+        ["Pod", "Namespace", "Service", "Deployment", "CronJob", "Endpoints", "EndpointSlice"]
+    {
+        let object = |metadata: &str| format!("kind: {kind}\n{metadata}addressType: IPv4\n");
+        let object = |metadata: &str| match kind {
+            "EndpointSlice" => object(metadata) + "endpoints: []\n",
+            _ => object(metadata).replace("addressType: IPv4\n", ""),
+        };
+        for nameless in
+            ["", "metadata:\n", "metadata: {labels: {a: b}}\n", "metadata: {name: ''}\n"]
+        {
+            let said = read(&object(nameless)).unwrap_err();
+            assert!(
+                said[0]
+                    .ends_with("metadata.name: Required value: name or generateName is required"),
+                "{kind} {nameless}: {said:?}"
+            );
+        }
+        // Two of these are two objects.
+        let generated = object("metadata: {generateName: a-}\n");
+        assert!(read(&format!("{generated}---\n{generated}")).is_ok(), "{kind}");
+    }
+    let pods = "kind: Pod\nmetadata: {generateName: a-}\n---\n\
+        kind: Job\nmetadata: {generateName: b-}\nspec: {template: {}}\n";
+    let cluster = read(pods).unwrap().cluster;
+    let names: Vec<_> = cluster.pods().iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["default/a-", "default/b-"]);
+    let policy = read("kind: NetworkPolicy\nmetadata: {generateName: p-}\n").unwrap().cluster;
+    assert_eq!(policy.policies()[0].name, "p-");
 }
 
 #[test]

@@ -298,7 +298,7 @@ fn endpoints_count_once_beside_the_slices_that_a_controller_makes_of_them() {
     let headless = both.replace("spec: {ports:", "spec: {clusterIP: None, ports:");
     assert_eq!(to_in(&headless, "svc/db:7").unwrap(), "db: a:7 Address(10.9.9.9):7");
     let v6 = both.replace("spec: {ports:", "spec: {clusterIP: 'fd00:1::7', ports:");
-    assert_eq!(to_in(&v6, "svc/db:80").unwrap(), "db: a:5432 not Address(10.9.9.9) over IPv6");
+    assert_eq!(to_in(&v6, "svc/db:80").unwrap(), "db: not a not Address(10.9.9.9) over IPv6");
 }
 
 #[test]
@@ -319,4 +319,55 @@ fn beside_its_own_pods_a_service_has_the_endpoints_that_others_add_and_not_those
         "labels: {endpointslice.kubernetes.io/managed-by: endpointslice-controller.k8s.io, ",
     );
     assert_eq!(to_in(&(selecting + &own), "svc/db:80").unwrap(), "db: b:99");
+}
+
+#[test]
+fn the_address_of_an_endpoint_says_whose_it_is_and_not_the_pod_that_is_named_beside_it() {
+    let of = |endpoint: &str| {
+        let rest =
+            format!("addressType: IPv4\nports: [{{name: sql, port: 1}}]\nendpoints: [{endpoint}]");
+        to_in(&(BY_HAND.to_owned() + &slice("db-0", &rest)), "svc/db:80").unwrap()
+    };
+    let named = |address: &str, rest: &str| {
+        of(&format!("{{addresses: [{address}], targetRef: {{kind: Pod, {rest}}}}}"))
+    };
+    assert_eq!(named("10.0.0.1", "name: b"), "db: b:1", "whose address is not known");
+    // Of another namespace, and of one whose address is another.
+    assert_eq!(named("10.0.0.9", "name: b, namespace: other"), "db: Address(10.0.0.9):1");
+    assert_eq!(named("10.0.0.9", "name: a"), "db: Address(10.0.0.9):1");
+    assert_eq!(named("10.0.0.1", "name: a"), "db: a:1");
+    assert_eq!(named("10.0.0.1", "name: a, namespace: other"), "db: a:1");
+}
+
+#[test]
+fn an_endpoint_in_several_lists_is_one_and_is_ready_if_any_of_them_says_so() {
+    let list = |name: &str, ports: &str, conditions: &str| {
+        slice(
+            name,
+            &format!(
+                "addressType: IPv4\nports: [{ports}]\nendpoints: [{{addresses: [10.0.0.1], conditions: {conditions}}}]"
+            ),
+        )
+    };
+    let sql = "{name: sql, port: 1}";
+    let both =
+        |one: &str, other: &str| to_in(&(BY_HAND.to_owned() + one + other), "svc/db:80").unwrap();
+    let (ready, unready) = (list("db-0", sql, "{}"), list("db-1", sql, "{ready: false}"));
+    assert_eq!(both(&unready, &ready), "db: a:1");
+    assert_eq!(both(&ready, &list("db-1", "{name: other, port: 1}", "{}")), "db: a:1");
+    // Beside the pod of a selector.
+    let selecting = BY_HAND
+        .replace("spec: {ports:", "spec: {selector: {app: a}, ports:")
+        .replace("targetPort: 99", "targetPort: 1")
+        .replace("{name: a, namespace: shop}", "{name: a, namespace: shop, labels: {app: a}}");
+    assert_eq!(to_in(&(selecting + &ready), "svc/db:80").unwrap(), "db: a:1");
+}
+
+#[test]
+fn a_name_stands_for_none_that_ends() {
+    let ends =
+        "{addresses: [10.0.0.1], conditions: {ready: false, serving: true, terminating: true}}";
+    let rest = format!("addressType: IPv4\nports: [{{name: sql, port: 1}}]\nendpoints: [{ends}]");
+    let cluster = BY_HAND.replace("spec: {ports:", "spec: {clusterIP: None, ports:");
+    assert_eq!(to_in(&(cluster + &slice("db-0", &rest)), "svc/db:80").unwrap(), "db: not a");
 }

@@ -2,7 +2,8 @@
 
 use super::{Destination, LeftOut};
 use crate::cluster::{Cluster, Pod};
-use crate::endpoints::{Endpoint, EndpointList, Readiness};
+use crate::endpoints::{Endpoint, Readiness};
+use crate::family::Family;
 use crate::isolation::End;
 use crate::service::{Service, ServicePort};
 
@@ -15,52 +16,86 @@ pub(super) fn add<'a>(
     port: Option<&ServicePort>,
 ) {
     let Some((_, asked)) = destination.through else { return };
-    let mut found: Vec<(End<'a>, Option<u16>, Readiness)> = Vec::new();
+    let mut found: Vec<Found<'a>> = Vec::new();
     for list in cluster.endpoints_of(service) {
         let target =
             if service.headless { Some(asked) } else { port.and_then(|port| list.target_of(port)) };
-        let ends =
-            list.endpoints.iter().map(|one| (end(cluster, list, one), target, one.readiness));
-        for one in ends {
+        for one in &list.endpoints {
+            // Slices of another family are not of this Service's addresses.
+            let family = Family::of(one.address);
+            if let Some(own) = service.families.first()
+                && !service.families.contains(&family)
+            {
+                let left_out = (end_of(cluster, one), LeftOut::NoAddress(*own));
+                destination.left_out.push(left_out);
+                continue;
+            }
+            let one = Found { end: end_of(cluster, one), target, readiness: one.readiness };
             // Endpoints and the slices that a controller makes of them are the same ones.
-            if !found.iter().any(|other| is_same(other, &one)) {
-                found.push(one);
+            match found.iter_mut().find(|other| other.is_same(&one)) {
+                Some(other) => other.readiness = other.readiness.min(one.readiness),
+                None => found.push(one),
             }
         }
     }
-    let has_ready =
-        found.iter().any(|(_, target, one)| target.is_some() && *one == Readiness::Ready);
-    for (end, target, readiness) in found {
+    let has_ready = !destination.ends.is_empty()
+        || found.iter().any(|one| one.target.is_some() && one.readiness == Readiness::Ready);
+    for Found { end, target, readiness } in found {
         // Whatever `publishNotReadyAddresses` says: the slice would say so itself.
         let serves = match readiness {
             Readiness::Ready => true,
-            Readiness::Terminating => !has_ready,
+            // A name stands for those alone that are ready.
+            Readiness::Terminating => !has_ready && !service.headless,
             Readiness::Unready => false,
         };
         match target {
-            Some(target) if serves => destination.ends.push((end, target)),
+            Some(target) if serves => {
+                if !destination
+                    .ends
+                    .iter()
+                    .any(|(other, port)| is_one(*other, end) && *port == target)
+                {
+                    destination.ends.push((end, target));
+                }
+            }
             Some(_) => destination.left_out.push((end, LeftOut::NotReady)),
             None => destination.left_out.push((end, LeftOut::NotListed)),
         }
     }
+    // Who is in another list too, and served there, is not left out.
+    let Destination { ends, left_out, .. } = destination;
+    left_out.retain(|(one, _)| !ends.iter().any(|(end, _)| is_one(*one, *end)));
 }
 
-/// The pod of the inputs that an endpoint is, or an address outside.
-fn end<'a>(cluster: &'a Cluster, list: &EndpointList, endpoint: &Endpoint) -> End<'a> {
-    let named = endpoint.pod.as_ref().and_then(|name| cluster.pod(&list.namespace, name));
-    let owns = |pod: &&Pod| !pod.host_network && pod.addresses.contains(&endpoint.address);
+/// An endpoint that a list names, and the port there.
+struct Found<'a> {
+    end: End<'a>,
+    target: Option<u16>,
+    readiness: Readiness,
+}
+
+impl Found<'_> {
+    fn is_same(&self, other: &Self) -> bool {
+        is_one(self.end, other.end) && self.target == other.target
+    }
+}
+
+/// The pod of the inputs that an endpoint is, or an address outside. The address decides, whatever pod is named;
+/// only that of a pod which is just written down is not known.
+#[must_use]
+pub fn end_of<'a>(cluster: &'a Cluster, endpoint: &Endpoint) -> End<'a> {
+    let named = endpoint.pod.as_ref().and_then(|name| cluster.pod(&name.namespace, &name.name));
+    let has = |pod: &Pod| pod.addresses.contains(&endpoint.address);
+    let named = named.filter(|pod| pod.addresses.is_empty() || has(pod));
+    let owns = |pod: &&Pod| !pod.host_network && has(pod);
     let found = named.or_else(|| cluster.pods().iter().find(owns));
     found.map_or(End::Address(endpoint.address), End::Pod)
 }
 
-fn is_same(
-    (one, one_port, _): &(End<'_>, Option<u16>, Readiness),
-    (other, other_port, _): &(End<'_>, Option<u16>, Readiness),
-) -> bool {
-    let is_same_end = match (one, other) {
-        (End::Pod(one), End::Pod(other)) => std::ptr::eq(*one, *other),
+fn is_one(one: End<'_>, other: End<'_>) -> bool {
+    match (one, other) {
+        (End::Pod(one), End::Pod(other)) => std::ptr::eq(one, other),
         (End::Address(one), End::Address(other)) => one == other,
         _ => false,
-    };
-    is_same_end && one_port == other_port
+    }
 }

@@ -161,3 +161,40 @@ fn another_server_of_port_53_is_the_dns_only_where_nothing_is_known_as_it() {
     assert_eq!(web(&bind, &rule), [""; 0]);
     assert_eq!(web(&(bind + &coredns()), &rule), [format!("{CUT} 53 of kube-system/coredns")]);
 }
+
+#[test]
+fn a_rule_for_everybody_means_the_clusters_dns_whose_pods_may_have_another_port() {
+    let rules =
+        [format!("{{{UDP_53}}}"), format!("{{to: [{{ipBlock: {{cidr: 0.0.0.0/0}}}}], {UDP_53}}}")];
+    let hint = "; port 53 is its Service's, and policies see the pod's port 5353";
+    for rule in &rules {
+        let own = openshift(5353, "dns");
+        assert_eq!(web(&own, rule), [format!("{CUT} 5353 of openshift-dns/dns-default{hint}")]);
+        assert_eq!(web(&openshift(53, "dns"), rule), [""; 0]);
+        // Pods ask the cache of their node, at 53.
+        let cache = pod("kube-system/cache", "k8s-app: node-local-dns", "")
+            .replace("spec: {", "spec: {hostNetwork: true, ");
+        assert_eq!(web(&(own.clone() + &cache), rule), [""; 0]);
+        // Whoever else serves a port of DNS may be somebody else's.
+        let mdns = pod("shop/x", "app: x", "{containerPort: 5353, protocol: UDP}");
+        assert_eq!(web(&mdns, rule), [""; 0]);
+    }
+    let except = "{cidr: 0.0.0.0/0, except: [10.0.0.0/8]}";
+    let outside = format!("{{to: [{{ipBlock: {except}}}], {UDP_53}}}");
+    assert_eq!(web(&openshift(5353, "dns"), &outside), [""; 0]);
+}
+
+#[test]
+fn a_dns_whose_endpoints_are_written_down_is_asked_at_their_port() {
+    let dns = pod("kube-system/resolver", "app: resolver", "")
+        + &service("kube-system/kube-dns", "{ports: [{name: dns, port: 53, protocol: UDP}]}")
+        + "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+           metadata: {name: d, namespace: kube-system, labels: {kubernetes.io/service-name: kube-dns}}\n\
+           addressType: IPv4\nports: [{name: dns, port: 1053, protocol: UDP}]\n\
+           endpoints: [{addresses: [10.0.0.9], targetRef: {kind: Pod, name: resolver}}]\n---\n";
+    let to = "to: [{namespaceSelector: {}}]";
+    let rule = |port: u16| format!("{{{to}, ports: [{{port: {port}, protocol: UDP}}]}}");
+    assert_eq!(web(&dns, &rule(1053)), [""; 0]);
+    let said = web(&dns, &rule(53));
+    assert!(said.len() == 1 && said[0].starts_with(&format!("{CUT} 1053")), "{said:?}");
+}

@@ -9,7 +9,7 @@ use super::{CLUSTER, Reader, Source};
 use crate::cluster::ForeignPolicy;
 use crate::endpoints::EndpointList;
 use crate::field_error::FieldError;
-use crate::names::NamespacedName;
+use crate::names::{NamespacedName, name_of};
 use crate::pod::{Pod, Workload, named_ports, ports};
 use crate::read::inventory::{Content, Identity};
 use crate::read::kinds::{self, group};
@@ -25,10 +25,10 @@ impl Reader {
         match kind {
             "Namespace" => {
                 if let Some(namespace) = self.decode::<core::v1::Namespace>(source) {
-                    let name = namespace.metadata.name.unwrap_or_default();
+                    let name = name_of(&namespace.metadata).to_owned();
+                    let own = namespace.metadata.name.unwrap_or_default();
                     let labels = namespace.metadata.labels.unwrap_or_default();
-                    let identity =
-                        Identity { kind: kind.to_owned(), namespace: None, name: name.clone() };
+                    let identity = Identity { kind: kind.to_owned(), namespace: None, name: own };
                     self.add(source, identity, Content::Namespace { name, labels });
                 }
             }
@@ -98,7 +98,7 @@ impl Reader {
         if template["spec"]["containers"].is_array()
             && let Ok(spec) = serde_json::from_value(template["spec"].clone())
             && let Ok(metadata) = serde_json::from_value::<ObjectMeta>(value["metadata"].clone())
-            && metadata.name.is_some()
+            && !name_of(&metadata).is_empty()
         {
             let kind_and_group = format!("{kind}.{}", group(version));
             self.template(source, kind, &kind_and_group, metadata, template, &spec);
@@ -229,9 +229,10 @@ impl Reader {
         let has_finished = kind == "Job" && has_finished(&source.document.value);
         let pod = (!has_finished).then(|| Pod {
             namespace: metadata.namespace.clone().unwrap_or_default(),
-            name: metadata.name.clone().unwrap_or_default(),
+            name: name_of(&metadata).to_owned(),
             workload: Workload::default(),
             owner: None,
+            maker: None,
             labels: labels_of(&template["metadata"]),
             addresses: Vec::new(),
             named_ports: named_ports(spec),
@@ -246,6 +247,12 @@ impl Reader {
     fn decode<T: DeserializeOwned>(&mut self, source: &Source<'_>) -> Option<T> {
         let line = |path: &str| source.document.line(path);
         match decode(&source.document.value) {
+            // Of a policy it is found with all else that is wrong with it.
+            Ok(_) if source.document.value["kind"] != "NetworkPolicy" && is_nameless(source) => {
+                let message = "metadata.name: Required value: name or generateName is required";
+                self.find(source.file, line("metadata"), message);
+                None
+            }
             Ok(object) => Some(object),
             // A newer API server has more fields: only in a policy one may change who reaches whom.
             Err(DecodeError::UnknownFields(fields))
@@ -275,8 +282,16 @@ impl Reader {
 }
 
 fn identity(kind: &str, metadata: &ObjectMeta) -> Identity {
-    let NamespacedName { namespace, name } = NamespacedName::of(metadata);
+    let NamespacedName { namespace, .. } = NamespacedName::of(metadata);
+    // Not one that the API server has yet to make.
+    let name = metadata.name.clone().unwrap_or_default();
     Identity { kind: kind.to_owned(), namespace: Some(namespace), name }
+}
+
+fn is_nameless(source: &Source<'_>) -> bool {
+    let metadata = &source.document.value["metadata"];
+    let lacks = |field: &str| metadata[field].is_null() || metadata[field] == "";
+    (metadata.is_object() || metadata.is_null()) && lacks("name") && lacks("generateName")
 }
 
 /// Whether a Job has ended, one way or the other, and makes no more pods.
