@@ -32,6 +32,8 @@ mod identity;
 
 mod references;
 
+mod resources;
+
 mod resolution;
 
 mod deadline;

@@ -13,6 +13,7 @@ use super::images::Images;
 use super::logs::Logs;
 use super::sandbox_pool::SandboxPool;
 use super::status::{ContainerStatus, InitStatus, PodStatus};
+use super::volumes::Messages;
 use crate::node::network::Network;
 use crate::node::policy_enforcer::Enforcer;
 use crate::node::service_proxy::ServiceProxy;
@@ -83,6 +84,8 @@ pub(super) struct Running {
     pub pod: Arc<Object>,
     /// The pod with the ephemeral containers that it has by now.
     pub latest: watch::Receiver<Arc<Object>>,
+    /// Where its containers leave what is told of their ends.
+    pub messages: Messages,
     status: Mutex<Known>,
 }
 
@@ -97,7 +100,8 @@ impl Running {
         let status = PodStatus { started: now(), ..PodStatus::default() };
         let pod = Arc::clone(&latest.borrow());
         let status = Mutex::new(Known { status, changes: 0 });
-        let running = Self { surroundings, pod, latest, status };
+        let messages = Messages::default();
+        let running = Self { surroundings, pod, latest, messages, status };
         let spec = running.spec().clone();
         running.update(|status| {
             status.may_end = !matches!(spec.restart_policy.as_deref(), None | Some("Always"));

@@ -15,8 +15,8 @@ use super::pod::{Running, Surroundings, Wanted, stopping};
 use super::resolution::{self, Resolution};
 use super::sandbox::PodSandbox;
 use super::status::State;
-use super::volumes::{self, Volumes};
-use super::{deadline, ephemeral, init, unsupported};
+use super::volumes::{self, SubPathError, Volumes};
+use super::{deadline, environment, ephemeral, init, unsupported};
 use crate::loops::panic_text;
 use crate::node::network::{self, PodNetwork};
 use crate::objects::events::Severity;
@@ -99,7 +99,7 @@ impl Running {
     }
 
     /// What the shim is to know.
-    fn for_shim(&self, network: &PodNetwork) -> Pod {
+    fn for_shim(&self, network: &PodNetwork) -> Result<Pod, SubPathError> {
         let (spec, hostname, namespace) = (self.spec(), self.hostname(), self.pod.namespace());
         // A machine without it has no servers either.
         let node = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
@@ -115,8 +115,16 @@ impl Running {
         ];
         let files = files.map(|(name, content)| (name.to_owned(), content)).into();
         let privileged = self.surroundings.privileged;
-        let volumes = spec.volumes.as_ref().map_or(0, Vec::len);
-        Pod { hostname, files, privileged, volumes, mounts: volumes::mounts(self) }
+        let store = &self.surroundings.store;
+        // It may have been changed since.
+        let now = store.get(&self.pod.key()).ok().filter(|now| now.uid() == self.pod.uid());
+        let pod = environment::Surroundings {
+            store,
+            pod: now.as_ref().unwrap_or(&self.pod),
+            addresses: network.addresses().iter().map(ToString::to_string).collect(),
+        };
+        let (volumes, mounts) = (volumes::count(self), volumes::mounts(self, &pod)?);
+        Ok(Pod { hostname, files, privileged, volumes, mounts })
     }
 
     /// Waits for what the volumes show, makes the network and puts the policies in force, and keeps trying
@@ -154,6 +162,16 @@ impl Running {
             };
             match self.set_up(&volumes).await {
                 Ok(sandbox) => return Some((sandbox, volumes)),
+                Err(error) if error.is::<SubPathError>() => {
+                    let message = error.to_string();
+                    self.tell(Severity::Warning, "Failed", &format!("Error: {message}"));
+                    self.update(|status| {
+                        for container in status.not_ended() {
+                            let message = message.clone();
+                            container.state = State::Waiting("CreateContainerConfigError", message);
+                        }
+                    });
+                }
                 Err(error) => {
                     self.tell(Severity::Warning, "FailedCreatePodSandBox", &format!("{error:#}"));
                 }
@@ -169,7 +187,7 @@ impl Running {
         let Surroundings { sandboxes, enforcer, proxy, .. } = &self.surroundings;
         let (mut sandbox, tables) = sandboxes.take().await?;
         let PodSandbox { network, shim } = &mut sandbox;
-        shim.enter(&self.for_shim(network), volumes.file_systems()).await?;
+        shim.enter(&self.for_shim(network)?, volumes.file_systems()).await?;
         // The others' policies must know the addresses before the pod uses them.
         self.update(|status| status.addresses = network.addresses());
         let (uid, namespace, name) = (self.pod.uid(), self.pod.namespace(), self.pod.name());

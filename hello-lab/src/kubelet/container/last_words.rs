@@ -1,4 +1,5 @@
-//! What a container that fails wrote last, as the message of its end (`terminationMessagePolicy`).
+//! What a container leaves to be told of its end: what it has written in its file for that, or else, of one that
+//! fails, the end of its log (`terminationMessagePolicy`).
 
 use std::time::Duration;
 
@@ -14,8 +15,12 @@ const MOST_LINES: usize = 80;
 const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Container {
-    /// The end of its log, where it has ended with another `code` than 0 and wants that to be told.
+    /// Its message, or the end of its log, where it has ended with another `code` than 0 and wants that to be
+    /// told.
     pub(super) async fn last_words(&self, code: i32) -> Option<String> {
+        if let Some(message) = self.running.messages.take(&self.spec.name) {
+            return Some(message);
+        }
         let policy = self.spec.termination_message_policy.as_deref();
         if code == 0 || policy != Some("FallbackToLogsOnError") {
             return None;
