@@ -16,7 +16,7 @@ use super::not_done;
 use super::options::WriteOptions;
 use super::patch::Patch;
 use super::path::check_identity;
-use crate::objects::admission::admit_change;
+use crate::objects::admission::{Part, admit_change};
 use crate::objects::object::{presented, remove};
 use crate::objects::validation::{ephemeral, validate, validate_change};
 use crate::objects::{Key, Object, StoreError, deletion};
@@ -100,7 +100,9 @@ fn change(
 ) -> Result<Response, ApiError> {
     let kind = call.target.kind;
     let form = call.form()?;
-    let is_ephemeral = call.target.subresource.as_deref() == Some("ephemeralcontainers");
+    let subresource = call.target.subresource.as_deref();
+    let is_ephemeral = subresource == Some("ephemeralcontainers");
+    let part = Part::of_subresource(subresource);
     let mut warnings = Warnings::new();
     let mut apply = |value: &mut Value| -> Result<(), ApiError> {
         let before = value.clone();
@@ -111,7 +113,7 @@ fn change(
         warnings = check_fields(kind, &mut after, duplicates, options.fields)
             .map_err(|fault| wrong(key, &fault))?;
         check_version(&after)?;
-        admit_change(kind, &before, &mut after);
+        admit_change(kind, part, &before, &mut after);
         let mut errors = validate(kind, &after);
         errors.extend(if is_ephemeral {
             ephemeral::check_change(&before, &after)

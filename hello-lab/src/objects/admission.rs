@@ -96,13 +96,63 @@ pub fn admit(store: &Store, kind: Kind, object: &mut Value) -> Result<Admitted, 
     Ok(Admitted { _address: address })
 }
 
-/// Admits a change of an object: gives it back what a client may leave out and nobody may take away, and
-/// fills in the defaults. What was seen of it ([`HAVE_STATUS`]) only the system changes.
-pub fn admit_change(kind: Kind, before: &Value, after: &mut Value) {
+/// What of an object a request changes, beside its metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All but what has a request of its own.
+    Object,
+    /// `status`, by the subresource of that name.
+    Status,
+    /// `spec.finalizers` of a Namespace, by the subresource `finalize`.
+    Finalizers,
+}
+
+impl Part {
+    /// What a request for a subresource changes, or for none.
+    #[must_use]
+    pub fn of_subresource(name: Option<&str>) -> Self {
+        match name {
+            Some("status") => Self::Status,
+            Some("finalize") => Self::Finalizers,
+            _ => Self::Object,
+        }
+    }
+}
+
+/// Admits a change of a part of an object: gives it back what a client may leave out and nobody may take away,
+/// and fills in the defaults.
+pub fn admit_change(kind: Kind, part: Part, before: &Value, after: &mut Value) {
     strip_type(after);
     for field in DELETION {
         carry_over(&before["metadata"], &mut after["metadata"], field);
     }
+    match part {
+        Part::Object => keep_what_has_its_own_request(kind, before, after),
+        Part::Status => keep_all_but("status", before, after),
+        Part::Finalizers => keep_all_but("spec", before, after),
+    }
+    if part == Part::Status && kind == Kind::Deployment {
+        // `deploymentStatusStrategy.PrepareForUpdate`.
+        carry_over(&before["metadata"], &mut after["metadata"], "labels");
+    }
+    merge_strings(kind, after);
+    defaults::apply(kind, after);
+}
+
+/// Makes all of an object what it was, but its metadata and one field.
+fn keep_all_but(field: &str, before: &Value, after: &mut Value) {
+    let fields = |object: &Value| object.as_object().map(|all| all.keys().cloned().collect());
+    let (mut names, more): (Vec<String>, Vec<String>) =
+        (fields(before).unwrap_or_default(), fields(after).unwrap_or_default());
+    names.extend(more);
+    for name in names.iter().filter(|name| *name != "metadata" && *name != field) {
+        carry_over(before, after, name);
+    }
+}
+
+/// Makes that of an object what it was which other requests change: what was seen of it ([`HAVE_STATUS`]), a
+/// namespace's finalizers, what a Service or a pod was given.
+fn keep_what_has_its_own_request(kind: Kind, before: &Value, after: &mut Value) {
     match kind {
         Kind::Service => service::keep(before, after),
         // Its finalizer is for a request of its own to remove (`namespaceStrategy.PrepareForUpdate`).
@@ -120,8 +170,6 @@ pub fn admit_change(kind: Kind, before: &Value, after: &mut Value) {
     if HAVE_STATUS.contains(&kind) {
         carry_over(before, after, "status");
     }
-    merge_strings(kind, after);
-    defaults::apply(kind, after);
 }
 
 /// Only the system deletes (`rest.BeforeCreate`, `rest.BeforeUpdate` of k8s.io/apiserver).
@@ -197,11 +245,11 @@ mod tests {
             json!({"metadata": metadata, "status": {"phase": "Running", "podIP": "10.244.0.2"}}),
         );
         assert_eq!(pod["metadata"], json!({"name": "p", "namespace": "n"}));
-        assert_eq!(pod["status"], json!({"phase": "Pending"}));
-        let seen = json!({"phase": "Running", "podIP": "10.244.0.3"});
+        assert_eq!(pod["status"], json!({"phase": "Pending", "qosClass": "BestEffort"}));
+        let seen = json!({"phase": "Running", "podIP": "10.244.0.3", "qosClass": "BestEffort"});
         let before = json!({"metadata": metadata, "spec": {"nodeName": "a"}, "status": seen});
         let mut after = json!({"metadata": {"name": "p"}, "status": {"phase": "Failed"}});
-        admit_change(Kind::Pod, &before, &mut after);
+        admit_change(Kind::Pod, Part::Object, &before, &mut after);
         assert_eq!(after["metadata"]["deletionTimestamp"], metadata["deletionTimestamp"]);
         assert_eq!(after["metadata"]["deletionGracePeriodSeconds"], 0);
         assert_eq!(after["status"], seen);
@@ -223,7 +271,7 @@ mod tests {
             // Chosen here for a Job, and else by the store, which keeps it.
             remove(&mut before["metadata"], "uid");
             let mut after = object;
-            admit_change(kind, &before, &mut after);
+            admit_change(kind, Part::Object, &before, &mut after);
             assert_eq!(after, before, "{kind:?}");
         }
     }
@@ -240,7 +288,7 @@ mod tests {
         assert_eq!(before, json!({"metadata": {"name": "s"}, "type": "Opaque", "data": data}));
         let mut after = before.clone();
         after["stringData"] = json!({"b": "new"});
-        admit_change(Kind::Secret, &before, &mut after);
+        admit_change(Kind::Secret, Part::Object, &before, &mut after);
         assert_eq!(after["data"], json!({"a": "bmV3", "b": "bmV3", "c": ""}));
         assert!(after["stringData"].is_null());
     }
@@ -250,7 +298,27 @@ mod tests {
         let before = admitted(Kind::Namespace, json!({"metadata": {"name": "n"}}));
         let mut after =
             json!({"metadata": {"name": "n", "labels": {}}, "spec": {"finalizers": []}});
-        admit_change(Kind::Namespace, &before, &mut after);
+        admit_change(Kind::Namespace, Part::Object, &before, &mut after);
         assert_eq!(after, before);
+    }
+
+    #[test]
+    fn a_part_that_has_a_request_of_its_own_is_all_that_this_changes_beside_metadata() {
+        let before =
+            json!({"metadata": {"name": "d"}, "spec": {"replicas": 1}, "status": {"replicas": 1}});
+        let other = json!({
+            "metadata": {"name": "d", "annotations": {"a": "b"}, "labels": {"a": "b"}},
+            "spec": {"replicas": 2}, "status": {"replicas": 2},
+        });
+        let changed = |kind, part| {
+            let mut after = other.clone();
+            admit_change(kind, part, &before, &mut after);
+            let number = |field: &str| after[field]["replicas"].as_i64().unwrap();
+            (number("spec"), number("status"), after["metadata"]["labels"].is_object())
+        };
+        assert_eq!(changed(Kind::StatefulSet, Part::Object), (2, 1, true));
+        assert_eq!(changed(Kind::StatefulSet, Part::Status), (1, 2, true));
+        assert_eq!(changed(Kind::Deployment, Part::Status), (1, 2, false));
+        assert_eq!(changed(Kind::Namespace, Part::Finalizers), (2, 1, true));
     }
 }

@@ -2,6 +2,8 @@
 //! end, a namespace is emptied, finalizers are taken away
 //! (`BeforeDelete` of k8s.io/apiserver/pkg/registry/rest, `Store.Delete` of its generic/registry).
 
+mod namespace;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use super::meta::{now, timestamp};
 use super::names::DNS_POD;
 use super::object::{Object, remove};
 use super::store::{Store, StoreError};
+
+pub use self::namespace::empty;
 
 /// Keeps an owner until what it owns is gone (`FinalizerDeleteDependents` of metav1).
 pub const FOREGROUND: &str = "foregroundDeletion";
@@ -134,19 +138,6 @@ pub fn delete_this(store: &Store, object: &Object, propagation: Propagation) {
     }
 }
 
-/// Deletes all that is in a namespace which is being deleted, and then the namespace.
-pub fn empty(store: &Store, namespace: &Object) {
-    let kinds = || Kind::ALL.into_iter().filter(|kind| kind.resource().namespaced);
-    let objects = |kind| store.list(kind, Some(namespace.name())).0;
-    for object in kinds().flat_map(objects).filter(|object| !object.is_terminating()) {
-        delete_this(store, &object, Propagation::Background);
-    }
-    // A pod has to end first, and what has finalizers waits for them.
-    if kinds().all(|kind| objects(kind).is_empty()) {
-        ended(store, &namespace.key(), namespace.uid());
-    }
-}
-
 fn grace(deletion: &Deletion, pod: &Value) -> u64 {
     let own = &pod["spec"]["terminationGracePeriodSeconds"];
     deletion.grace_seconds.or(own.as_u64()).unwrap_or(30)
@@ -199,6 +190,9 @@ pub fn finish(store: &Store, key: &Key) {
 pub fn ended(store: &Store, key: &Key, uid: &str) {
     while let Ok(object) = store.get(key) {
         if object.uid() != uid {
+            return;
+        }
+        if key.kind == Kind::Namespace && namespace::waits_for_others(store, &object) {
             return;
         }
         if !finalizers(object.value()).is_empty() {
@@ -314,16 +308,6 @@ mod tests {
             assert!(gone && store.get(&key).is_err(), "{key:?}");
         }
         assert!(store.list(Kind::ConfigMap, None).0.is_empty());
-    }
-
-    #[test]
-    fn a_namespace_with_a_pod_waits_for_its_end() {
-        let (store, pod) = store_with(Kind::Pod, &[]);
-        store.create(Kind::Namespace, json!({"metadata": {"name": "n"}})).unwrap();
-        let key = Key::new(Kind::Namespace, "", "n");
-        let (namespace, gone) = delete(&store, &key, &Deletion::default()).unwrap();
-        assert!(!gone && namespace.value()["status"]["phase"] == "Terminating");
-        assert!(store.get(&pod).unwrap().is_terminating() && store.get(&key).is_ok());
     }
 
     #[test]
