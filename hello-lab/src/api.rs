@@ -43,7 +43,8 @@ use std::panic::AssertUnwindSafe;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Query, Request, State};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -99,7 +100,7 @@ async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
     if let Some(proxied) = proxy::find(&path) {
         return proxy::forward(api, &proxied, request).await;
     }
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let path = parts.uri.path();
     if parts.method == Method::GET {
         if matches!(path, "/healthz" | "/livez" | "/readyz") {
@@ -142,7 +143,14 @@ async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
             _ => port_forward::start(api, parts, &pod).await,
         };
     }
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.ok();
     let call = Call { target, parameters, headers: parts.headers };
+    if let Target { kind: Kind::Pod, name: Some(name), subresource: Some(part), .. } = &call.target
+        && part == "log"
+        && let Some(upgrade) = upgrade
+    {
+        return log::over_web_socket(api, &call, name, upgrade);
+    }
     let body = read_body(body).await?;
     let Target { name, subresource, kind, .. } = &call.target;
     let is_known =

@@ -192,16 +192,22 @@ fn shift(
     }
     let Bounds { surge, unavailable } = bounds(spec);
     let room = wanted.saturating_add(surge).saturating_sub(old_replicas + now_new);
-    scale(store, deployment, new, wanted.min(now_new + room));
+    let now_new = wanted.min(now_new + room);
+    scale(store, deployment, new, now_new);
 
+    // `reconcileOldReplicaSets`: of those that are not ready so many as the new ones that are not leave.
     let ready = |set: &Object| status(set).map_or(0, ready);
+    let least = wanted.saturating_sub(unavailable);
     let all_ready = ready(new) + old.iter().map(|set| ready(set)).sum::<usize>();
-    let mut spare = all_ready.saturating_sub(wanted.saturating_sub(unavailable));
+    let new_unready = now_new.saturating_sub(ready(new));
+    let most = (old_replicas + now_new).saturating_sub(least + new_unready);
+    let (mut broken, mut spare) = (most, all_ready.saturating_sub(least).min(most));
     for set in old.iter().filter(|set| replicas(set) > 0) {
-        let unready = replicas(set).saturating_sub(ready(set));
-        let down = (unready + spare).min(replicas(set));
-        spare -= down.saturating_sub(unready).min(spare);
-        scale(store, deployment, set, replicas(set) - down);
+        let unready = replicas(set).saturating_sub(ready(set)).min(broken);
+        broken -= unready;
+        let down = spare.min(replicas(set) - unready);
+        spare -= down;
+        scale(store, deployment, set, replicas(set) - unready - down);
     }
 }
 

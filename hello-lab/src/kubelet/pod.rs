@@ -82,7 +82,7 @@ pub(super) fn is_sidecar(container: &core::Container) -> bool {
 pub(super) struct Running {
     pub surroundings: Surroundings,
     pub pod: Arc<Object>,
-    /// The pod with the ephemeral containers that it has by now.
+    /// The pod with the ephemeral containers, images and deadline that it has by now.
     pub latest: watch::Receiver<Arc<Object>>,
     /// Where its containers leave what is told of their ends.
     pub messages: Messages,
@@ -131,6 +131,13 @@ impl Running {
     pub(super) fn spec(&self) -> &PodSpec {
         static EMPTY: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
         self.pod.typed::<core::Pod>().spec.as_ref().unwrap_or(&EMPTY)
+    }
+
+    /// The image that a container of the pod is to be by now.
+    pub(super) fn latest_image(&self, container: &str) -> Option<String> {
+        let pod = Arc::clone(&self.latest.borrow());
+        let spec = pod.typed::<core::Pod>().spec.as_ref()?;
+        containers(spec).find(|one| one.name == container)?.image.clone()
     }
 
     /// Tells of the pod in an event.

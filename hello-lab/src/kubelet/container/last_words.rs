@@ -43,8 +43,7 @@ impl Container {
 fn end_of(lines: &[Line]) -> String {
     let mut text = Vec::new();
     for line in &lines[lines.len().saturating_sub(MOST_LINES)..] {
-        text.extend_from_slice(&line.text);
-        text.push(b'\n');
+        line.write(&mut text);
     }
     let start = text.len().saturating_sub(MOST_BYTES);
     String::from_utf8_lossy(&text[start..]).into_owned()
@@ -57,8 +56,17 @@ mod tests {
     use super::*;
 
     fn of(texts: &[String]) -> String {
-        let line = |text: &String| Line { time: Timestamp::UNIX_EPOCH, text: text.clone().into() };
-        end_of(&texts.iter().map(line).collect::<Vec<_>>())
+        end_of(&texts.iter().map(|text| line(text)).collect::<Vec<_>>())
+    }
+
+    fn line(text: &str) -> Line {
+        Line { time: Timestamp::UNIX_EPOCH, text: text.into(), has_ended: true }
+    }
+
+    #[test]
+    fn a_last_line_without_an_end_gets_none() {
+        let last = Line { has_ended: false, ..line("b") };
+        assert_eq!(end_of(&[line("a"), last]), "a\nb");
     }
 
     #[test]
