@@ -30,6 +30,8 @@ mod probe;
 
 mod identity;
 
+mod messages;
+
 mod references;
 
 mod resources;

@@ -19,9 +19,9 @@ use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, Volume, Volume
 use serde_json::Value;
 
 use self::content::{Files, Sources};
-pub(super) use self::message::Messages;
 use super::environment::{self, EnvironmentError};
 use super::identity::{User, identity};
+use super::messages::{self, Messages};
 use super::pod::{Running, containers};
 use crate::objects::Kind;
 use crate::objects::events::Severity;
@@ -240,7 +240,7 @@ pub(super) fn mounts(
     let mut all: BTreeMap<String, Vec<Mount>> = all.collect::<Result<_, SubPathError>>()?;
     for (number, (container, place)) in message::wanted(running.spec()).enumerate() {
         let volume = volumes.len() + number;
-        let (sub_path, place) = (message::NAME.into(), place.into());
+        let (sub_path, place) = (messages::NAME.into(), place.into());
         let mount = Mount { volume, sub_path, place, read_only: false };
         all.entry(container.to_owned()).or_default().push(mount);
     }
