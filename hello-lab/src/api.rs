@@ -24,6 +24,7 @@ mod patch;
 mod path;
 mod port_forward;
 mod protobuf;
+mod proxy;
 mod read;
 mod remote_command;
 mod reviews;
@@ -42,7 +43,8 @@ use std::panic::AssertUnwindSafe;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Query, Request, State};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -93,8 +95,12 @@ async fn caught(
 }
 
 async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
-    authenticate(&parts.headers, &api.token)?;
+    authenticate(request.headers(), &api.token)?;
+    let path = request.uri().path().to_owned();
+    if let Some(proxied) = proxy::find(&path) {
+        return proxy::forward(api, &proxied, request).await;
+    }
+    let (mut parts, body) = request.into_parts();
     let path = parts.uri.path();
     if parts.method == Method::GET {
         if matches!(path, "/healthz" | "/livez" | "/readyz") {
@@ -137,7 +143,14 @@ async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
             _ => port_forward::start(api, parts, &pod).await,
         };
     }
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.ok();
     let call = Call { target, parameters, headers: parts.headers };
+    if let Target { kind: Kind::Pod, name: Some(name), subresource: Some(part), .. } = &call.target
+        && part == "log"
+        && let Some(upgrade) = upgrade
+    {
+        return log::over_web_socket(api, &call, name, upgrade);
+    }
     let body = read_body(body).await?;
     let Target { name, subresource, kind, .. } = &call.target;
     let is_known =
@@ -149,17 +162,16 @@ async fn answer(api: &Api, request: Request) -> Result<Response, ApiError> {
             read::get(api, &call, name)
         }
         (&Method::GET, Some(name), Some("log")) if is_known => log::read(api, &call, name),
-        (&Method::PUT | &Method::PATCH, Some(_), Some("status")) if is_known => {
-            Err(ApiError::NotInTheLab("changes of a status by clients"))
-        }
         (&Method::POST, None, None) => create::create(api, &call, &body),
         (&Method::POST, Some(name), Some("eviction")) if is_known => {
             eviction::evict(api, &call, name, &body)
         }
-        (&Method::PUT, Some(name), None | Some("ephemeralcontainers")) if is_known => {
+        (&Method::PUT, Some(name), None | Some("ephemeralcontainers" | "finalize" | "status"))
+            if is_known =>
+        {
             update::replace(api, &call, name, &body)
         }
-        (&Method::PATCH, Some(name), None | Some("ephemeralcontainers")) if is_known => {
+        (&Method::PATCH, Some(name), None | Some("ephemeralcontainers" | "status")) if is_known => {
             update::patch(api, &call, name, &body)
         }
         (&Method::DELETE, Some(name), None) => delete::one(api, &call, name, &body),
@@ -221,7 +233,7 @@ fn authenticate(headers: &HeaderMap, token: &str) -> Result<(), ApiError> {
 /// What people will try and the lab has not, by the end of the path.
 fn not_in_the_lab(path: &str) -> Option<&'static str> {
     match path.rsplit('/').next()? {
-        "proxy" => Some("kubectl proxy to pods, Services and nodes"),
+        "proxy" => Some("proxy to nodes"),
         "binding" => Some("binding of pods to nodes"),
         "token" => Some("token of service accounts"),
         _ => None,

@@ -30,7 +30,11 @@ mod probe;
 
 mod identity;
 
+mod messages;
+
 mod references;
+
+mod resources;
 
 mod resolution;
 
@@ -63,7 +67,7 @@ use crate::objects::{Kind, Object};
 
 struct Worker {
     wanted: watch::Sender<Wanted>,
-    /// The pod with all its ephemeral containers.
+    /// The pod with all its ephemeral containers, and what else of its spec may change.
     latest: watch::Sender<Arc<Object>>,
     task: JoinHandle<()>,
 }
@@ -82,7 +86,7 @@ pub async fn run(surroundings: Surroundings) {
             if let Some(worker) = workers.get(pod.uid()) {
                 tell(worker, wanted);
                 worker.latest.send_if_modified(|before| {
-                    let differs = ephemeral::count(before) != ephemeral::count(pod);
+                    let differs = before.value()["spec"] != pod.value()["spec"];
                     if differs {
                         *before = Arc::clone(pod);
                     }

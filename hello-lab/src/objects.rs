@@ -7,9 +7,11 @@ pub mod admission;
 
 pub mod scheduling;
 
-pub mod validation;
-
 pub mod defaults;
+
+mod qos;
+
+pub mod validation;
 
 pub mod deletion;
 

@@ -226,6 +226,22 @@ spec:
   restartPolicy: Never
   containers:
   - {name: c, image: shell, terminationMessagePolicy: FallbackToLogsOnError, args: [-c, "echo one"]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: file}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: c, image: shell, terminationMessagePath: /dev/termination-log, args: [-c, "echo kept > /dev/termination-log"]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: own-file}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: c, image: shell, terminationMessagePath: /dev/own-log, args: [-c, "echo kept > /dev/own-log; exit 1"]}
 "#;
     for user in users() {
         let lab = lab(user);
@@ -236,6 +252,9 @@ spec:
                 ended.is_object().then(|| ended["message"].clone())
             })
         };
+        for pod in ["file", "own-file"] {
+            assert_eq!(message(pod), "kept\n", "{pod}");
+        }
         let told = message("told");
         // The two streams are read each for itself.
         assert!(told == "one\ntwo\n" || told == "two\none\n", "{told}");

@@ -294,3 +294,21 @@ spec:
         lab.end();
     }
 }
+
+#[test]
+fn a_pod_whose_image_is_changed_is_started_anew_as_the_other() {
+    let lab = lab(As::Myself);
+    let _ = lab.kubectl("run p --image=no-such-image --restart=Never -- -c 'exit 0'");
+    wait_for_state(&lab, "p", "ImagePullBackOff");
+    let _ = lab.kubectl("set image pod/p p=hello-server:1.0.0");
+    let argument = "spec: Forbidden: pod updates may not change fields other than";
+    let patch = r#"patch pod p -p {"spec":{"hostname":"other"}}"#;
+    assert!(lab.refused(patch, "").contains(argument));
+    // The arguments are those of the first image, with which the second fails.
+    wait_for("its end", || {
+        let image = lab.kubectl("get pod p -o jsonpath={.status.containerStatuses[0].image}");
+        let state = lab.kubectl("get pod p -o jsonpath={.status.phase}");
+        (image == "hello-server:1.0.0" && state == "Failed").then_some(())
+    });
+    lab.end();
+}

@@ -221,3 +221,26 @@ fn a_port_that_nobody_serves_is_told_and_forwarding_ends_with_its_pod() {
     wait_for("the end of forwarding", || forward.0.try_wait().unwrap());
     lab.end();
 }
+
+#[test]
+fn a_page_of_a_pod_or_a_service_is_had_through_the_api() {
+    let lab = Lab::start(As::Myself);
+    lab.install_hello_app();
+    let all = "/api/v1/namespaces/default";
+    for page in ["services/hello-server:8080/proxy/", "services/http:hello-server:/proxy/x?y=z"] {
+        let answer = lab.kubectl(&format!("get --raw {all}/{page}"));
+        assert!(answer.contains("Hello, world!"), "{page}: {answer}");
+    }
+    let pod = lab.kubectl("get pods -l app=hello-server -o jsonpath={.items[0].metadata.name}");
+    let answer = lab.kubectl(&format!("get --raw {all}/pods/{pod}:8080/proxy"));
+    assert!(answer.contains("Hello, world!"), "the folder is asked for: {answer}");
+    for (page, words) in [
+        (format!("pods/{pod}:9999/proxy/"), "error trying to reach service: dial tcp"),
+        (format!("pods/https:{pod}:8080/proxy/"), "hello-lab has no proxy to pods by HTTPS"),
+        ("services/nobody/proxy/".to_owned(), "services \"nobody\" not found"),
+    ] {
+        let said = lab.refused(&format!("get --raw {all}/{page}"), "");
+        assert!(said.contains(words), "{said}");
+    }
+    lab.end();
+}

@@ -259,6 +259,52 @@ fn the_pods_own_fields_and_several_sources_are_one_volume() {
 }
 
 #[test]
+fn what_a_container_requests_and_is_limited_to_is_told_by_variables_and_files() {
+    let lab = Lab::start(As::Myself);
+    let of = |resource: &str| json!({"resource": resource, "containerName": "c", "divisor": "1m"});
+    let volumes = json!([{"name": "v", "downwardAPI": {"items": [
+        {"path": "cpu", "resourceFieldRef": of("limits.cpu")},
+    ]}}]);
+    let mut container = waits("c", &json!([{"name": "v", "mountPath": "/v"}]));
+    container["resources"] = json!({"limits": {"cpu": "250m"}});
+    container["env"] = json!([
+        {"name": "CPU", "valueFrom": {"resourceFieldRef": of("requests.cpu")}},
+        {"name": "MEMORY", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}}},
+    ]);
+    start(&lab, &pod("p", &volumes, &json!([container])));
+    assert_eq!(says(&lab, "p", "echo $(cat /v/cpu) $CPU"), "250 250\n");
+    let memory: u64 = says(&lab, "p", "echo $MEMORY").trim().parse().unwrap();
+    assert!(memory > 1 << 20, "that of the node: {memory}");
+    assert_eq!(lab.kubectl("get pod p -o jsonpath={.status.qosClass}"), "Burstable");
+    lab.end();
+}
+
+#[test]
+fn a_sub_path_of_variables_is_waited_for_until_it_leads_into_the_volume() {
+    let lab = Lab::start(As::Myself);
+    let volumes = json!([{"name": "v", "emptyDir": {}}]);
+    let mounts = json!([
+        {"name": "v", "mountPath": "/all"},
+        {"name": "v", "mountPath": "/logs", "subPathExpr": "$(POD)/$(PART)"},
+    ]);
+    let field = |path: &str| json!({"fieldRef": {"fieldPath": path}});
+    let mut container = waits("c", &mounts);
+    container["env"] = json!([
+        {"name": "POD", "valueFrom": field("metadata.name")},
+        {"name": "PART", "valueFrom": field("metadata.annotations['part']")},
+    ]);
+    let mut one = pod("p", &volumes, &json!([container]));
+    one["metadata"]["annotations"] = json!({"part": "../.."});
+    apply(&lab, &one);
+    let state = "get pod p -o jsonpath={.status.containerStatuses[0].state.waiting.reason}";
+    wait_for("the refusal", || (lab.kubectl(state) == "CreateContainerConfigError").then_some(()));
+    let _ = lab.kubectl("annotate pod p part=a --overwrite");
+    let _ = lab.kubectl("wait --for=condition=Ready pod/p --timeout=30s");
+    let _ = says(&lab, "p", "echo x >/logs/f && test -e /all/p/a/f");
+    lab.end();
+}
+
+#[test]
 fn a_limit_holds_and_a_sub_path_is_a_folder_of_the_volume() {
     for user in users() {
         let lab = Lab::start(user);

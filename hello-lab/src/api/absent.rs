@@ -53,7 +53,7 @@ const POLICIES: &str = "it enforces NetworkPolicy of networking.k8s.io/v1 alone"
 const FORWARD: &str = "use kubectl port-forward";
 
 /// All of them.
-pub(super) static ABSENT: [Absent; 16] = [
+pub(super) static ABSENT: [Absent; 20] = [
     Absent {
         group: "",
         version: "v1",
@@ -77,6 +77,16 @@ pub(super) static ABSENT: [Absent; 16] = [
         )],
     },
     Absent {
+        group: "apiregistration.k8s.io",
+        version: "v1",
+        kinds: &[cluster_wide(
+            "apiservices",
+            "APIService",
+            "",
+            "it has kinds of Kubernetes' own alone",
+        )],
+    },
+    Absent {
         group: "admissionregistration.k8s.io",
         version: "v1",
         kinds: &[
@@ -94,6 +104,11 @@ pub(super) static ABSENT: [Absent; 16] = [
                 HOOKS,
             ),
         ],
+    },
+    Absent {
+        group: "authentication.k8s.io",
+        version: "v1",
+        kinds: &[cluster_wide("tokenreviews", "TokenReview", "", EVERYTHING)],
     },
     Absent {
         group: "autoscaling",
@@ -144,6 +159,11 @@ pub(super) static ABSENT: [Absent; 16] = [
         kinds: &[cluster_wide("globalnetworkpolicies", "GlobalNetworkPolicy", "", POLICIES)],
     },
     Absent {
+        group: "events.k8s.io",
+        version: "v1",
+        kinds: &[namespaced("events", "Event", "", "its events are those of the group of pods")],
+    },
+    Absent {
         group: "gateway.networking.k8s.io",
         version: "v1",
         kinds: &[
@@ -158,6 +178,16 @@ pub(super) static ABSENT: [Absent; 16] = [
             cluster_wide("ingressclasses", "IngressClass", "", FORWARD),
             namespaced("ingresses", "Ingress", "ing", FORWARD),
         ],
+    },
+    Absent {
+        group: "node.k8s.io",
+        version: "v1",
+        kinds: &[cluster_wide(
+            "runtimeclasses",
+            "RuntimeClass",
+            "",
+            "a container is a process of this machine",
+        )],
     },
     Absent {
         group: "policy",
@@ -210,7 +240,12 @@ pub(super) static ABSENT: [Absent; 16] = [
     Absent {
         group: "storage.k8s.io",
         version: "v1",
-        kinds: &[cluster_wide("storageclasses", "StorageClass", "sc", STORAGE)],
+        kinds: &[
+            cluster_wide("csidrivers", "CSIDriver", "", STORAGE),
+            cluster_wide("csinodes", "CSINode", "", STORAGE),
+            cluster_wide("storageclasses", "StorageClass", "sc", STORAGE),
+            cluster_wide("volumeattachments", "VolumeAttachment", "", STORAGE),
+        ],
     },
 ];
 

@@ -16,6 +16,10 @@ use crate::objects::Object;
 /// A response's warnings: kubectl prints them (RFC 9111, 5.5 of its predecessor RFC 7234).
 pub(super) type Warnings = Vec<String>;
 
+/// Marks an answer that is not the API's own.
+#[derive(Clone, Copy)]
+pub(super) struct AsItIs;
+
 /// JSON with a status code.
 pub(super) fn json_response(code: StatusCode, value: &Value) -> Response {
     (code, [(CONTENT_TYPE, "application/json")], Body::from(value.to_string())).into_response()
@@ -25,7 +29,8 @@ pub(super) fn json_response(code: StatusCode, value: &Value) -> Response {
 /// there is such a message. Discovery is JSON for everybody.
 pub(super) async fn encoded(response: Response, encoding: Encoding) -> Response {
     let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|is| is == "application/json");
-    if encoding == Encoding::Json || !is_json {
+    let is_as_it_is = response.extensions().get::<AsItIs>().is_some();
+    if encoding == Encoding::Json || !is_json || is_as_it_is {
         return response;
     }
     let (mut parts, body) = response.into_parts();

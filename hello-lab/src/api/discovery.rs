@@ -128,10 +128,17 @@ fn resources(group: &str, version: &str) -> Value {
         for sub in resource.subresources {
             let (kind, verbs) = match *sub {
                 "eviction" => ("Eviction", json!(["create"])),
-                "ephemeralcontainers" => (resource.kind, json!(["get", "patch", "update"])),
+                "ephemeralcontainers" | "status" => {
+                    (resource.kind, json!(["get", "patch", "update"]))
+                }
+                "finalize" => (resource.kind, json!(["update"])),
                 "scale" => ("Scale", json!(["get", "patch", "update"])),
                 "attach" => ("PodAttachOptions", json!(["create", "get"])),
                 "exec" => ("PodExecOptions", json!(["create", "get"])),
+                "proxy" => (
+                    if kind == Kind::Pod { "PodProxyOptions" } else { "ServiceProxyOptions" },
+                    json!(["create", "delete", "get", "patch", "update"]),
+                ),
                 "portforward" => ("PodPortForwardOptions", json!(["create", "get"])),
                 _ => (resource.kind, json!(["get"])),
             };

@@ -88,6 +88,9 @@ pub enum ApiError {
         /// What there is instead.
         instead: &'static str,
     },
+    /// What a request is to be handed on to cannot be reached.
+    #[error("{0}")]
+    ServiceUnavailable(String),
     /// The request asks for too much.
     #[error("Request entity too large: {0}")]
     TooLarge(String),
@@ -129,6 +132,7 @@ impl ApiError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotInTheLab(_) | Self::KindNotInTheLab { .. } => StatusCode::NOT_IMPLEMENTED,
+            Self::ServiceUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
@@ -154,6 +158,7 @@ impl ApiError {
             Self::MethodNotAllowed => "MethodNotAllowed",
             Self::UnsupportedMediaType(_) => "UnsupportedMediaType",
             Self::NotInTheLab(_) | Self::KindNotInTheLab { .. } => "NotImplemented",
+            Self::ServiceUnavailable(_) => "ServiceUnavailable",
             Self::TooLarge(_) => "RequestEntityTooLarge",
         }
     }

@@ -56,7 +56,7 @@ pub(super) fn check_fields(
     }
     let duplicate = duplicates.iter().map(|path| format!("duplicate field {path:?}"));
     let missing = unknown.iter().map(|field| format!("unknown field {:?}", field.path));
-    let faults: Vec<_> = duplicate.chain(missing).collect();
+    let faults: Vec<_> = missing.chain(duplicate).collect();
     match mode {
         FieldValidation::Strict if !faults.is_empty() => return Err(FieldFault::Strict(faults)),
         FieldValidation::Strict | FieldValidation::Warn | FieldValidation::Ignore => {}

@@ -1,10 +1,11 @@
 //! GET of a pod's log: what `kubectl logs` shows.
 
 use axum::body::Body;
+use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use jiff::{Timestamp, ToSpan};
 
 use super::call::{Api, Call};
@@ -45,6 +46,25 @@ pub(super) fn read(api: &Api, call: &Call, name: &str) -> Result<Response, ApiEr
         Body::from(start)
     };
     Ok(([(CONTENT_TYPE, "text/plain")], body).into_response())
+}
+
+/// The same over a WebSocket (`wsstream.Reader` of k8s.io/apimachinery).
+pub(super) fn over_web_socket(
+    api: &Api,
+    call: &Call,
+    name: &str,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, ApiError> {
+    let mut pieces = read(api, call, name)?.into_body().into_data_stream();
+    Ok(upgrade.protocols(["binary.k8s.io"]).on_upgrade(async move |mut socket| {
+        while let Some(Ok(piece)) = pieces.next().await {
+            if socket.send(Message::Binary(piece)).await.is_err() {
+                return;
+            }
+        }
+        // Who has gone needs no end.
+        let _ = socket.send(Message::Close(None)).await;
+    }))
 }
 
 /// What is asked for of a log (`v1.PodLogOptions`).
@@ -98,8 +118,7 @@ impl Options {
             if self.timestamps {
                 text.extend_from_slice(format!("{:.9} ", line.time).as_bytes());
             }
-            text.extend_from_slice(&line.text);
-            text.push(b'\n');
+            line.write(&mut text);
         }
         text
     }

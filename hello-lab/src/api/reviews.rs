@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::answer::json_response;
 use super::body;
 use super::error::ApiError;
+use super::form::{self, Form};
 use crate::objects::names::NODE_NAME;
 
 /// The kinds of review, each with its group and plural.
@@ -33,6 +34,10 @@ pub(super) fn answer(
 ) -> Result<Response, ApiError> {
     if method != Method::POST {
         return Err(ApiError::MethodNotAllowed);
+    }
+    // They have no other form (and so no columns).
+    if form::of(headers, "")? != Form::Whole {
+        return Err(ApiError::NotAcceptable);
     }
     let mut review = body::parse(headers, bytes)?.value;
     if !review.is_object() || review["kind"].as_str().is_some_and(|given| given != kind) {
@@ -74,6 +79,9 @@ pub(super) fn answer(
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+    use axum::http::header::ACCEPT;
+
     use super::*;
 
     fn ask(kind: &'static str, body: &str) -> Result<Response, ApiError> {
@@ -94,6 +102,14 @@ mod tests {
         }
         assert!(ask("SelfSubjectRulesReview", r#"{"spec":{"namespace":"default"}}"#).is_ok());
         assert!(ask("SelfSubjectReview", "{}").is_ok());
+    }
+
+    #[test]
+    fn a_review_is_no_table() {
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(table))]);
+        let refused = answer("SelfSubjectReview", &Method::POST, &headers, b"{}");
+        assert!(matches!(refused, Err(ApiError::NotAcceptable)));
     }
 
     #[test]

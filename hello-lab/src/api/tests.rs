@@ -79,6 +79,30 @@ async fn an_object_is_created_read_changed_listed_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_status_is_read_and_written_by_a_request_of_its_own() {
+    let api = api();
+    let pods = "/api/v1/namespaces/n/pods";
+    let pod =
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    assert_eq!(send(&api, "POST", pods, pod).await.0, 201);
+    let status = format!("{pods}/p/status");
+    let patch = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"nodeName": "other"}, "status": {"message": "m"}});
+    let (code, mut patched) = send(&api, "PATCH", &status, patch).await;
+    assert_eq!((code, &patched["status"]["message"]), (200, &json!("m")), "{patched}");
+    assert_eq!(patched["metadata"]["labels"]["a"], "b");
+    assert_ne!(patched["spec"]["nodeName"], "other");
+    patched["status"]["message"] = "n".into();
+    patched["spec"] = json!({});
+    let (code, replaced) = send(&api, "PUT", &status, patched).await;
+    assert_eq!((code, &replaced["status"]["message"]), (200, &json!("n")), "{replaced}");
+    assert_eq!(send(&api, "GET", &status, Value::Null).await, (200, replaced));
+    let finalize = "/api/v1/namespaces/n/finalize";
+    let namespace = json!({"metadata": {"name": "n"}, "spec": {"finalizers": ["a.b/x"]}});
+    let (code, finalized) = send(&api, "PUT", finalize, namespace).await;
+    assert_eq!((code, &finalized["spec"]["finalizers"]), (200, &json!(["a.b/x"])));
+}
+
+#[tokio::test]
 async fn nothing_is_done_as_a_dry_run() {
     let api = api();
     send(&api, "POST", MAPS, map("a")).await;

@@ -16,7 +16,7 @@ use super::not_done;
 use super::options::WriteOptions;
 use super::patch::Patch;
 use super::path::check_identity;
-use crate::objects::admission::{Admitted, admit_change};
+use crate::objects::admission::{Admitted, Part, admit_change};
 use crate::objects::object::{presented, remove};
 use crate::objects::validation::{ephemeral, validate, validate_change};
 use crate::objects::{Key, Object, StoreError, deletion};
@@ -100,7 +100,9 @@ fn change(
 ) -> Result<Response, ApiError> {
     let kind = call.target.kind;
     let form = call.form()?;
-    let is_ephemeral = call.target.subresource.as_deref() == Some("ephemeralcontainers");
+    let subresource = call.target.subresource.as_deref();
+    let is_ephemeral = subresource == Some("ephemeralcontainers");
+    let part = Part::of_subresource(subresource);
     let mut warnings = Warnings::new();
     // What it was given is its own until it is stored.
     let mut admitted = Admitted::default();
@@ -113,7 +115,7 @@ fn change(
         warnings = check_fields(kind, &mut after, duplicates, options.fields)
             .map_err(|fault| wrong(key, &fault))?;
         check_version(&after)?;
-        admitted = admit_change(&api.store, kind, &before, &mut after)?;
+        admitted = admit_change(&api.store, kind, part, &before, &mut after)?;
         let mut errors = validate(kind, &after);
         errors.extend(if is_ephemeral {
             ephemeral::check_change(&before, &after)

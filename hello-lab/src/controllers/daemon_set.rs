@@ -12,7 +12,7 @@ use super::pods::{
 };
 use super::revision::{self, REVISION_LABEL};
 use crate::objects::events::{Severity, record};
-use crate::objects::meta::random_suffix;
+use crate::objects::meta::{random_suffix, with_those_of_others};
 use crate::objects::scheduling::{is_wanted_node, node, untolerated};
 use crate::objects::{Kind, Object, Store};
 
@@ -159,6 +159,10 @@ fn write_status(store: &Store, set: &Object, hash: &str, pods: &[Arc<Object>], r
             if holds {
                 status[field] = 1.into();
             }
+        }
+        let others = with_those_of_others(&set["status"], Vec::new());
+        if !others.is_empty() {
+            status["conditions"] = others.into();
         }
         set["status"] = status;
     });

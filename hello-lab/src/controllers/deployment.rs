@@ -1,6 +1,8 @@
 //! Keeps one ReplicaSet for each template that a Deployment had, and moves the replicas from
 //! the old ones to the new one.
 
+mod share;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ use super::garbage;
 use super::pods::{claim, number, selector, template_hash};
 use super::replica_set::{pods_of, replicas};
 use crate::objects::events::{Severity, record};
-use crate::objects::meta::{condition, owner_reference};
+use crate::objects::meta::{condition, owner_reference, with_those_of_others};
 use crate::objects::names::{REVISION_ANNOTATION, TEMPLATE_HASH_LABEL};
 use crate::objects::{Kind, Object, Store};
 
@@ -31,7 +33,9 @@ pub(super) fn step(store: &Store) {
             match new.first() {
                 Some(new) => {
                     set_revision(store, &deployment, new, &old);
-                    shift(store, &deployment, spec, new, &old);
+                    if !rescale(store, &deployment, spec, new, &old) {
+                        shift(store, &deployment, spec, new, &old);
+                    }
                 }
                 None => create(store, &deployment, &hash, &old),
             }
@@ -74,7 +78,7 @@ fn create(store: &Store, deployment: &Object, hash: &str, old: &[Arc<Object>]) {
             "labels": template["metadata"]["labels"],
             "annotations": {
                 REVISION_ANNOTATION: next_revision(old),
-                "deployment.kubernetes.io/desired-replicas": spec["replicas"].to_string(),
+                share::DESIRED: spec["replicas"].to_string(),
             },
             "ownerReferences": [owner_reference(deployment)],
         },
@@ -128,6 +132,45 @@ fn number_or_percent(value: Option<&IntOrString>, whole: usize, up: bool) -> usi
     if up { product.div_ceil(100) } else { product / 100 }
 }
 
+/// Scales the sets of a Deployment whose number of replicas has been changed. Whether it has.
+fn rescale(
+    store: &Store,
+    deployment: &Object,
+    spec: &DeploymentSpec,
+    new: &Arc<Object>,
+    old: &[Arc<Object>],
+) -> bool {
+    let wanted = number(spec.replicas.unwrap_or(1));
+    let all: Vec<_> = [new].into_iter().chain(old).cloned().collect();
+    if is_recreated(spec) || !share::is_scaled(&all, wanted) {
+        return false;
+    }
+    for (set, to) in share::shares(&all, wanted, wanted + bounds(spec).surge) {
+        scale(store, deployment, &set, to);
+        // One that stays as it is has been seen to.
+        annotate(store, deployment, &set);
+    }
+    true
+}
+
+/// Notes on a set what its Deployment wanted when it was scaled.
+fn annotate(store: &Store, deployment: &Object, set: &Object) {
+    let Some(spec) = &deployment.typed::<Deployment>().spec else { return };
+    let wanted = number(spec.replicas.unwrap_or(1));
+    let most = if is_recreated(spec) { wanted } else { wanted + bounds(spec).surge };
+    // One that is gone needs no note.
+    let _ = store.change(&set.key(), |set| {
+        let annotations = &mut set["metadata"]["annotations"];
+        annotations[share::DESIRED] = wanted.to_string().into();
+        annotations[share::MOST] = most.to_string().into();
+    });
+}
+
+fn is_recreated(spec: &DeploymentSpec) -> bool {
+    let strategy = spec.strategy.as_ref().and_then(|strategy| strategy.type_.as_deref());
+    strategy == Some("Recreate")
+}
+
 /// Moves replicas one step from the old sets to the new one.
 fn shift(
     store: &Store,
@@ -139,8 +182,7 @@ fn shift(
     let wanted = number(spec.replicas.unwrap_or(1));
     let old_replicas: usize = old.iter().map(|set| replicas(set)).sum();
     let now_new = replicas(new);
-    let strategy = spec.strategy.as_ref().and_then(|strategy| strategy.type_.as_deref());
-    if strategy == Some("Recreate") {
+    if is_recreated(spec) {
         for set in old {
             scale(store, deployment, set, 0);
         }
@@ -150,16 +192,22 @@ fn shift(
     }
     let Bounds { surge, unavailable } = bounds(spec);
     let room = wanted.saturating_add(surge).saturating_sub(old_replicas + now_new);
-    scale(store, deployment, new, wanted.min(now_new + room));
+    let now_new = wanted.min(now_new + room);
+    scale(store, deployment, new, now_new);
 
+    // `reconcileOldReplicaSets`: of those that are not ready so many as the new ones that are not leave.
     let ready = |set: &Object| status(set).map_or(0, ready);
+    let least = wanted.saturating_sub(unavailable);
     let all_ready = ready(new) + old.iter().map(|set| ready(set)).sum::<usize>();
-    let mut spare = all_ready.saturating_sub(wanted.saturating_sub(unavailable));
+    let new_unready = now_new.saturating_sub(ready(new));
+    let most = (old_replicas + now_new).saturating_sub(least + new_unready);
+    let (mut broken, mut spare) = (most, all_ready.saturating_sub(least).min(most));
     for set in old.iter().filter(|set| replicas(set) > 0) {
-        let unready = replicas(set).saturating_sub(ready(set));
-        let down = (unready + spare).min(replicas(set));
-        spare -= down.saturating_sub(unready).min(spare);
-        scale(store, deployment, set, replicas(set) - down);
+        let unready = replicas(set).saturating_sub(ready(set)).min(broken);
+        broken -= unready;
+        let down = spare.min(replicas(set) - unready);
+        spare -= down;
+        scale(store, deployment, set, replicas(set) - unready - down);
     }
 }
 
@@ -192,6 +240,7 @@ fn scale(store: &Store, deployment: &Object, set: &Arc<Object>, to: usize) {
     );
     // One that is gone needs no replicas.
     let _ = store.change(&set.key(), |set| set["spec"]["replicas"] = to.into());
+    annotate(store, deployment, set);
 }
 
 /// Removes the oldest of the sets that are kept for `rollout undo`.
@@ -237,10 +286,11 @@ fn update_status(store: &Store, deployment: &Object, spec: &DeploymentSpec, hash
             ),
             _ => ("ReplicaSetUpdated", "The roll-out is under way.".to_owned()),
         };
-        let conditions = [
+        let conditions = vec![
             condition(&before, "Available", available, detail),
             condition(&before, "Progressing", true, Some(progress)),
         ];
+        let conditions = with_those_of_others(&before, conditions);
         object["status"] = json!({
             "observedGeneration": object["metadata"]["generation"],
             "replicas": total,

@@ -97,7 +97,8 @@ fn slices(
         by_ports.entry(ports(spec, &named_ports(pod))).or_default().push(pod);
     }
     if by_ports.is_empty() {
-        by_ports.insert(ports(spec, &[]), Vec::new());
+        // A place for those to come (`newEndpointSlice` of a placeholder).
+        by_ports.insert(Ports::new(), Vec::new());
     }
     // One has the Service's name, mostly the only one; and as long as it has pods it stays that one.
     let of_its_name =

@@ -87,13 +87,33 @@ fn collect(store: &Store, object: &Arc<Object>, owned: &[&Arc<Object>]) {
         let_go(store, object, |reference| look_up(store, object, reference) == Owner::There);
         return;
     }
-    let owns = owned.iter().any(|other| is_owned_by(other, object));
+    let dependents = || owned.iter().filter(|other| is_owned_by(other, object));
+    let owns = dependents().next().is_some();
+    // Of a circle each would wait for the next.
+    if states.contains(&Owner::Waits)
+        && dependents().any(|other| other.is_terminating() && has_finalizer(other, FOREGROUND))
+    {
+        stop_blocking(store, object);
+    }
     let propagation = if states.contains(&Owner::Waits) && owns {
         Propagation::Foreground
     } else {
         Propagation::Background
     };
     delete_this(store, object, propagation);
+}
+
+/// Lets the owners of an object end before it.
+fn stop_blocking(store: &Store, object: &Object) {
+    // One that is gone blocks nobody.
+    let _ = store.change(&object.key(), |value| {
+        if value["metadata"]["uid"] == object.uid() {
+            let references = value["metadata"]["ownerReferences"].as_array_mut();
+            for reference in references.into_iter().flatten() {
+                reference["blockOwnerDeletion"] = false.into();
+            }
+        }
+    });
 }
 
 /// Takes those owners away from an object that do not `stay`.
@@ -116,4 +136,41 @@ pub(super) fn let_go(store: &Store, object: &Object, stays: impl Fn(&Value) -> b
 /// Deletes an object as a client would: a pod has its grace period, and its worker removes it.
 pub(super) fn delete(store: &Store, object: &Object) {
     delete_this(store, object, Propagation::Background);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::objects::deletion::Deletion;
+
+    #[test]
+    fn owners_that_wait_for_each_other_in_a_circle_all_go() {
+        let store = Store::default();
+        let key = |name: &str| Key::new(Kind::ConfigMap, "n", name);
+        let mut uids = Vec::new();
+        for name in ["a", "b", "c"] {
+            let map = json!({"metadata": {"name": name, "namespace": "n"}});
+            uids.push(store.create(Kind::ConfigMap, map).unwrap().uid().to_owned());
+        }
+        for (owned, owner) in [(0, 2), (1, 0), (2, 1)] {
+            let names = ["a", "b", "c"];
+            let reference = json!([{
+                "apiVersion": "v1", "kind": "ConfigMap", "name": names[owner], "uid": uids[owner],
+                "blockOwnerDeletion": true,
+            }]);
+            store
+                .change(&key(names[owned]), |map| {
+                    map["metadata"]["ownerReferences"] = reference.clone();
+                })
+                .unwrap();
+        }
+        let foreground = Deletion { propagation: Propagation::Foreground, ..Deletion::default() };
+        deletion::delete(&store, &key("a"), &foreground).unwrap();
+        for _ in 0..10 {
+            step(&store);
+        }
+        assert!(store.list(Kind::ConfigMap, Some("n")).0.is_empty());
+    }
 }

@@ -10,6 +10,7 @@ use netpol::selector::Selector;
 use serde_json::{Value, json};
 
 use super::garbage;
+use crate::objects::admission::check_namespace;
 use crate::objects::events::{Severity, record};
 use crate::objects::meta::{owner_reference, safe_encode};
 use crate::objects::{Kind, Object, Store, defaults, scheduling};
@@ -82,13 +83,15 @@ pub(super) fn pod_of(owner: &Object, template: &Value, name: &str) -> Value {
     json!({
         "metadata": metadata,
         "spec": template["spec"],
-        "status": {"phase": "Pending", "qosClass": "Burstable"},
+        "status": {"phase": "Pending"},
     })
 }
 
-/// Stores a pod, with its defaults. None where its name is taken: the next step tries again.
+/// Stores a pod, with its defaults. None where its name is taken: the next step tries again. Nor is there one
+/// in a namespace that is being deleted.
 pub(super) fn create(store: &Store, mut pod: Value) -> Option<Arc<Object>> {
-    pod["spec"] = defaults::pod(pod["spec"].take());
+    check_namespace(store, &pod, Kind::Pod).inspect_err(|error| tracing::debug!("{error}")).ok()?;
+    defaults::apply(Kind::Pod, &mut pod);
     scheduling::place(store, &mut pod);
     store.create(Kind::Pod, pod).inspect_err(|error| tracing::debug!("{error}")).ok()
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::pods::{
     self, claim, generated_name, is_active, is_ready, keep_rank, number, selector, tell,
 };
-use crate::objects::meta::random_suffix;
+use crate::objects::meta::{random_suffix, with_those_of_others};
 use crate::objects::{Kind, Object, Store};
 
 const COMPONENT: &str = "replicaset-controller";
@@ -73,6 +73,7 @@ fn update_status(store: &Store, set: &Object) {
     let labelled = labelled.count();
     let _ = store.change(&set.key(), |set: &mut Value| {
         let generation = set["metadata"]["generation"].clone();
+        let others = with_those_of_others(&set["status"], Vec::new());
         set["status"] = json!({
             "replicas": pods.len(),
             "fullyLabeledReplicas": labelled,
@@ -80,5 +81,8 @@ fn update_status(store: &Store, set: &Object) {
             "availableReplicas": ready,
             "observedGeneration": generation,
         });
+        if !others.is_empty() {
+            set["status"]["conditions"] = others.into();
+        }
     });
 }

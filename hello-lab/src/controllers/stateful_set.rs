@@ -11,6 +11,7 @@ use super::garbage;
 use super::pods::{self, claim, has_ended, is_ready, number, phase, selector, tell};
 use super::revision::{self, REVISION_LABEL};
 use crate::objects::events::{Severity, record};
+use crate::objects::meta::with_those_of_others;
 use crate::objects::{Kind, Object, Store};
 
 const COMPONENT: &str = "statefulset-controller";
@@ -189,6 +190,7 @@ impl Wanted<'_> {
         let current = if is_complete { &self.update } else { &self.current };
         let current_replicas = of(current);
         let _ = store.change(&self.set.key(), |set: &mut Value| {
+            let others = with_those_of_others(&set["status"], Vec::new());
             set["status"] = json!({
                 "observedGeneration": set["metadata"]["generation"],
                 "replicas": pods.len(),
@@ -200,6 +202,9 @@ impl Wanted<'_> {
                 "updateRevision": self.update.name(),
                 "collisionCount": 0,
             });
+            if !others.is_empty() {
+                set["status"]["conditions"] = others.into();
+            }
         });
     }
 }

@@ -127,6 +127,26 @@ fn a_rolling_update_keeps_the_old_pod_until_the_new_one_is_ready() {
 }
 
 #[test]
+fn a_deployment_that_is_scaled_in_the_midst_of_a_roll_out_keeps_the_shares_of_its_sets() {
+    let store = start(10, &rolling(3, 2));
+    run_pods(&store);
+    settle(&store);
+    // The new ones never get ready.
+    set_image(&store, "a:2");
+    let count = |image: &str| {
+        let (pods, _) = store.list(Kind::Pod, Some("n"));
+        let there = pods.iter().filter(|pod| !pod.is_terminating());
+        there.filter(|pod| pod.value()["spec"]["containers"][0]["image"] == image).count()
+    };
+    settle(&store);
+    assert_eq!((count("a:1"), count("a:2")), (8, 5));
+    let key = Key::new(Kind::Deployment, "n", "d");
+    store.change(&key, |deployment| deployment["spec"]["replicas"] = 30.into()).unwrap();
+    settle(&store);
+    assert_eq!((count("a:1"), count("a:2")), (20, 13));
+}
+
+#[test]
 fn a_recreated_deployment_has_no_two_templates_at_once() {
     let store = start(1, &json!({"type": "Recreate"}));
     run_pods(&store);

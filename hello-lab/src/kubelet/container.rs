@@ -2,8 +2,10 @@
 
 mod cluster_dns;
 mod hooks;
+mod image;
 mod last_words;
 mod probing;
+mod role;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -18,6 +20,7 @@ use k8s_openapi::api::core::v1 as core;
 use nix::sys::signal::Signal;
 use tokio::sync::{Notify, watch};
 
+pub(super) use self::role::Role;
 use super::attach::{Attachable, Output};
 use super::environment::{self, Variables, expand};
 use super::exec::{self, ExecError, Further, TERM};
@@ -52,19 +55,6 @@ pub(super) struct Container {
     pub started: Arc<Notify>,
 }
 
-/// What a container is in its pod, which says when it is started again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// One of those that the pod is for.
-    App,
-    /// One that has to end well before the next may start.
-    Init,
-    /// One that runs beside those that come after it.
-    Sidecar,
-    /// One that a person adds to look at a pod that runs.
-    Ephemeral,
-}
-
 /// Why a container that runs is to be started again.
 struct Restart {
     /// As an event says it.
@@ -73,21 +63,9 @@ struct Restart {
     grace: Option<Duration>,
 }
 
-impl Role {
-    /// Whether a container that has ended with `code` is started again, in a pod with this policy.
-    fn starts_again(self, policy: Option<&str>, code: i32) -> bool {
-        match (self, policy) {
-            (Self::Sidecar, _) => true,
-            (Self::Ephemeral, _) | (_, Some("Never")) => false,
-            (Self::Init, _) | (_, Some("OnFailure")) => code != 0,
-            (Self::App, _) => true,
-        }
-    }
-}
-
 impl Container {
-    /// Runs it until it has ended for good or is no longer wanted. Whether it has ended well.
-    pub(super) async fn run(mut self) -> bool {
+    /// Runs it as the image that it is. None where it is to be another.
+    async fn run_image(&mut self) -> Option<bool> {
         let Surroundings { images, privileged, .. } = &self.running.surroundings;
         let found = identity(&self.spec, self.running.spec(), images, *privileged);
         let (image, user) = match found {
@@ -96,19 +74,19 @@ impl Container {
                 let message = refusal.to_string();
                 self.running.tell(Severity::Warning, "Failed", &message);
                 self.set(State::Waiting(refusal.reason(), message));
-                self.no_longer_wanted().await;
-                return false;
+                tokio::select! {
+                    () = self.no_longer_wanted() => return Some(false),
+                    () = self.image_changed() => return None,
+                }
             }
         };
-        if self.role == Role::Ephemeral && image.root.is_some() {
-            let message = format!(
-                "hello-lab cannot add a container of image {:?}: a pod's root folders are made when it starts",
-                self.spec.image.as_deref().unwrap_or_default(),
-            );
+        if let Some(message) = self.other_root_folder(&image) {
             self.running.tell(Severity::Warning, "Failed", &message);
             self.set(State::Waiting("CreateContainerConfigError", message));
-            self.no_longer_wanted().await;
-            return false;
+            tokio::select! {
+                () = self.no_longer_wanted() => return Some(false),
+                () = self.image_changed() => return None,
+            }
         }
         if let Some(stand_in) = &image.stand_in {
             let named = self.spec.image.as_deref().unwrap_or_default();
@@ -117,14 +95,22 @@ impl Container {
         }
         let mut back_off = FIRST_BACK_OFF;
         loop {
-            let Some(variables) = self.variables().await else { return false };
+            let Some(variables) = self.variables().await else { return Some(false) };
             let start = Instant::now();
             let (ending, stopped) = self.run_once(&image, user, variables).await;
+            if !stopped && self.is_to_be_another() {
+                self.status(|status| {
+                    status.state = State::Waiting("ContainerCreating", String::new());
+                    status.last = Some(ending.clone());
+                    status.restarts += 1;
+                });
+                return None;
+            }
             let policy = self.running.spec().restart_policy.as_deref();
             if stopped || !self.role.starts_again(policy, ending.code) {
                 let well = ending.code == 0;
                 self.set(State::Ended(ending));
-                return well;
+                return Some(well);
             }
             if start.elapsed() > FORGIVEN_AFTER {
                 back_off = FIRST_BACK_OFF;
@@ -140,7 +126,11 @@ impl Container {
                 () = tokio::time::sleep(back_off) => {}
                 () = self.no_longer_wanted() => {
                     self.set(State::Ended(ending));
-                    return false;
+                    return Some(false);
+                }
+                () = self.image_changed() => {
+                    self.status(|status| status.restarts += 1);
+                    return None;
                 }
             }
             back_off = (back_off * 2).min(LONGEST_BACK_OFF);
@@ -200,6 +190,11 @@ impl Container {
             }
             () = dns => {
                 self.running.tell(Severity::Warning, "Killing", "hello-lab's DNS has ended");
+                (self.stop(&mut process, None, target).await, false)
+            }
+            () = self.image_changed() => {
+                let message = format!("Container {name} definition changed, will be restarted");
+                self.running.tell(Severity::Normal, "Killing", &message);
                 (self.stop(&mut process, None, target).await, false)
             }
             restart = self.follow(target, &started) => {
@@ -388,28 +383,5 @@ impl Container {
                 change(container);
             }
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_container_is_started_again_as_its_role_and_its_pods_policy_say() {
-        for (role, policy, after_success, after_failure) in [
-            (Role::App, None, true, true),
-            (Role::App, Some("Always"), true, true),
-            (Role::App, Some("OnFailure"), false, true),
-            (Role::App, Some("Never"), false, false),
-            (Role::Init, Some("Always"), false, true),
-            (Role::Init, Some("OnFailure"), false, true),
-            (Role::Init, Some("Never"), false, false),
-            (Role::Sidecar, Some("Never"), true, true),
-            (Role::Ephemeral, Some("Always"), false, false),
-        ] {
-            let again = [0, 1].map(|code| role.starts_again(policy, code));
-            assert_eq!(again, [after_success, after_failure], "{role:?} {policy:?}");
-        }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{self as core, EnvVar, EnvVarSource};
 
 use super::references::{self, ObjectMissing};
+use super::resources::{self, ResourceError};
 use crate::node::network::NODE;
 use crate::objects::names::{API_SERVICE, NODE_NAME};
 use crate::objects::{Kind, Object, Store};
@@ -31,6 +32,9 @@ pub(super) enum EnvironmentError {
         /// Its name.
         name: String,
     },
+    /// A container or a resource that the pod has not.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
     /// A field that pods do not have.
     #[error("unsupported fieldPath: {0}")]
     UnknownField(String),
@@ -64,7 +68,7 @@ impl Surroundings<'_> {
         for variable in container.env.iter().flatten() {
             let named = |name: &str| own.get(name).or_else(|| services.get(name)).cloned();
             let value = match &variable.value_from {
-                Some(source) => self.value_from(source)?,
+                Some(source) => self.value_from(container, source)?,
                 None => Some(expand(variable.value.as_deref().unwrap_or_default(), named)),
             };
             let EnvVar { name, .. } = variable;
@@ -79,7 +83,14 @@ impl Surroundings<'_> {
         Ok(own.into_iter().collect())
     }
 
-    fn value_from(&self, source: &EnvVarSource) -> Result<Option<String>, EnvironmentError> {
+    fn value_from(
+        &self,
+        container: &core::Container,
+        source: &EnvVarSource,
+    ) -> Result<Option<String>, EnvironmentError> {
+        if let Some(selector) = &source.resource_field_ref {
+            return Ok(Some(resources::value(self.store, self.pod, Some(container), selector)?));
+        }
         if let Some(field) = &source.field_ref {
             return self.field(&field.field_path).map(Some);
         }

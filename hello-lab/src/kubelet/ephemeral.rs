@@ -18,11 +18,6 @@ use super::unsupported;
 use crate::objects::Object;
 use crate::objects::events::Severity;
 
-/// How many a pod has.
-pub(super) fn count(pod: &Object) -> usize {
-    pod.value()["spec"]["ephemeralContainers"].as_array().map_or(0, Vec::len)
-}
-
 /// Starts each that the pod gets. Never ends.
 pub(super) async fn follow(
     running: &Arc<Running>,

@@ -21,6 +21,18 @@ pub struct Line {
     pub time: Timestamp,
     /// Its bytes.
     pub text: Vec<u8>,
+    /// Whether it has ended: the last of a container may not have.
+    pub has_ended: bool,
+}
+
+impl Line {
+    /// Writes it as the container did.
+    pub fn write(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.text);
+        if self.has_ended {
+            to.push(b'\n');
+        }
+    }
 }
 
 /// The output of one run of a container. Clones share it.
@@ -67,9 +79,13 @@ pub fn log() -> (LogWriter, Log) {
 impl LogWriter {
     /// Appends a line.
     pub fn push(&self, text: Vec<u8>) {
+        self.append(text, true);
+    }
+
+    fn append(&self, text: Vec<u8>, has_ended: bool) {
         let mut lines = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         lines.bytes += text.len();
-        lines.kept.push_back(Line { time: Timestamp::now(), text });
+        lines.kept.push_back(Line { time: Timestamp::now(), text, has_ended });
         while lines.bytes > KEPT_BYTES {
             let Some(oldest) = lines.kept.pop_front() else { break };
             lines.bytes -= oldest.text.len();
@@ -105,7 +121,7 @@ impl LogWriter {
             source.consume(consumed);
         }
         if !line.is_empty() {
-            self.push(line);
+            self.append(line, false);
         }
     }
 }

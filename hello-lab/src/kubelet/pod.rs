@@ -11,6 +11,7 @@ use super::attach::Attachables;
 use super::exec::Containers;
 use super::images::Images;
 use super::logs::Logs;
+use super::messages::Messages;
 use super::sandbox_pool::SandboxPool;
 use super::status::{ContainerStatus, InitStatus, PodStatus};
 use crate::node::network::Network;
@@ -81,8 +82,10 @@ pub(super) fn is_sidecar(container: &core::Container) -> bool {
 pub(super) struct Running {
     pub surroundings: Surroundings,
     pub pod: Arc<Object>,
-    /// The pod with the ephemeral containers that it has by now.
+    /// The pod with the ephemeral containers, images and deadline that it has by now.
     pub latest: watch::Receiver<Arc<Object>>,
+    /// Where its containers leave what is told of their ends.
+    pub messages: Messages,
     status: Mutex<Known>,
 }
 
@@ -97,7 +100,8 @@ impl Running {
         let status = PodStatus { started: now(), ..PodStatus::default() };
         let pod = Arc::clone(&latest.borrow());
         let status = Mutex::new(Known { status, changes: 0 });
-        let running = Self { surroundings, pod, latest, status };
+        let messages = Messages::default();
+        let running = Self { surroundings, pod, latest, messages, status };
         let spec = running.spec().clone();
         running.update(|status| {
             status.may_end = !matches!(spec.restart_policy.as_deref(), None | Some("Always"));
@@ -127,6 +131,13 @@ impl Running {
     pub(super) fn spec(&self) -> &PodSpec {
         static EMPTY: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
         self.pod.typed::<core::Pod>().spec.as_ref().unwrap_or(&EMPTY)
+    }
+
+    /// The image that a container of the pod is to be by now.
+    pub(super) fn latest_image(&self, container: &str) -> Option<String> {
+        let pod = Arc::clone(&self.latest.borrow());
+        let spec = pod.typed::<core::Pod>().spec.as_ref()?;
+        containers(spec).find(|one| one.name == container)?.image.clone()
     }
 
     /// Tells of the pod in an event.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use crate::node::network::NODE;
-use crate::objects::meta::condition;
+use crate::objects::meta::{condition, with_those_of_others};
 
 /// What a worker knows of its pod.
 #[derive(Clone, Debug, Default)]
@@ -289,10 +289,11 @@ impl PodStatus {
             ("ContainersReady", ready),
             ("PodScheduled", (true, None)),
         ];
-        let conditions: Vec<_> = conditions
+        let conditions = conditions
             .into_iter()
             .map(|(name, (holds, detail))| condition(before, name, holds, detail))
             .collect();
+        let conditions = with_those_of_others(before, conditions);
         let containers = self.containers.iter().map(|(name, container)| container.json(name));
         let mut status = json!({
             "phase": phase,
@@ -300,7 +301,7 @@ impl PodStatus {
             "hostIP": NODE.to_string(),
             "hostIPs": [{"ip": NODE.to_string()}],
             "startTime": self.started,
-            "qosClass": "Burstable",
+            "qosClass": before["qosClass"],
             "containerStatuses": containers.collect::<Vec<_>>(),
         });
         if !self.init.is_empty() {

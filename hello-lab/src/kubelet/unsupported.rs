@@ -25,14 +25,9 @@ pub(super) fn refusal(spec: &PodSpec) -> Option<String> {
         let mut variables = container.env.iter().flatten();
         if let Some(variable) = variables.find(|variable| {
             let source = variable.value_from.as_ref();
-            source.is_some_and(|source| {
-                source.resource_field_ref.is_some() || source.file_key_ref.is_some()
-            })
+            source.is_some_and(|source| source.file_key_ref.is_some())
         }) {
-            return has(&format!(
-                "variables from resourceFieldRef or fileKeyRef ({})",
-                variable.name
-            ));
+            return has(&format!("variables from fileKeyRef ({})", variable.name));
         }
         if probes(container).any(|probe| probe.grpc.is_some()) {
             return has("grpc probes; exec, httpGet and tcpSocket work");
@@ -105,7 +100,6 @@ fn further(container: &Container, context: &SecurityContext) -> Vec<&'static str
     let stop_signal = container.lifecycle.as_ref().and_then(|one| one.stop_signal.as_ref());
     let added = context.capabilities.as_ref().and_then(|capabilities| capabilities.add.as_ref());
     let host_port = |port: &ContainerPort| port.host_port.is_some_and(|port| port != 0);
-    let message = container.termination_message_path.as_deref();
     let all = [
         ("privileged", context.privileged == Some(true)),
         ("capabilities.add", added.is_some_and(|added| !added.is_empty())),
@@ -119,10 +113,6 @@ fn further(container: &Container, context: &SecurityContext) -> Vec<&'static str
         ("windowsOptions", context.windows_options.is_some()),
         ("hostPort", container.ports.iter().flatten().any(host_port)),
         ("lifecycle.stopSignal (it is SIGTERM)", stop_signal.is_some()),
-        (
-            "terminationMessagePath (nobody reads the file)",
-            message.is_some_and(|path| !path.is_empty() && path != "/dev/termination-log"),
-        ),
         ("volumeDevices", container.volume_devices.iter().flatten().next().is_some()),
         ("restartPolicyRules", container.restart_policy_rules.iter().flatten().next().is_some()),
     ];
@@ -249,7 +239,7 @@ mod tests {
             json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}),
             json!({"containers": [{"name": "c", "livenessProbe": {"grpc": {"port": 80}}}]}),
             json!({"containers": [{"name": "c", "env": [
-                {"name": "a", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+                {"name": "a", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}}},
             ]}]}),
             probe(json!({"httpGet": {"port": 80, "scheme": "HTTPS"}})),
             probe(json!({"httpGet": {"port": 80, "host": "10.244.0.9"}})),
@@ -292,16 +282,13 @@ mod tests {
         let container = json!({
             "name": "c", "securityContext": {"privileged": true},
             "ports": [{"containerPort": 80, "hostPort": 80}],
-            "terminationMessagePath": "/tmp/log",
         });
         let spec = spec(json!({
             "initContainers": [container], "containers": [container],
             "readinessGates": [{"conditionType": "a"}], "dnsPolicy": "Default",
         }));
         let named = not_enforced(&spec, true).join(", ");
-        for what in
-            ["privileged", "hostPort", "terminationMessagePath", "readinessGates", "Default"]
-        {
+        for what in ["privileged", "hostPort", "readinessGates", "Default"] {
             assert_eq!(named.matches(what).count(), 1, "{named}");
         }
     }

@@ -4,8 +4,10 @@
 mod atomic_writer;
 mod content;
 mod memory;
+mod message;
 pub(super) mod unsupported;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,11 +15,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hello_common::error::Chain;
-use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, Volume};
+use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, Volume, VolumeMount};
 use serde_json::Value;
 
 use self::content::{Files, Sources};
+use super::environment::{self, EnvironmentError};
 use super::identity::{User, identity};
+use super::messages::{self, Messages};
 use super::pod::{Running, containers};
 use crate::objects::Kind;
 use crate::objects::events::Severity;
@@ -86,7 +90,12 @@ impl Volumes {
             let made = Filled::new(volume.empty_dir.as_ref(), owner(running, name), files);
             made.map_err(|error| failed(name, &Chain(&error)))
         });
-        made.collect::<Result<_, _>>().map(Self)
+        let mut made = made.collect::<Result<Vec<_>, _>>()?;
+        for (container, place) in message::wanted(running.spec()) {
+            let message = Filled::for_message(&running.messages, container);
+            made.push(message.map_err(|error| failed(place, &Chain(&error)))?);
+        }
+        Ok(Self(made))
     }
 
     /// The open file systems.
@@ -146,6 +155,14 @@ impl Filled {
         Ok(filled)
     }
 
+    /// The file system with the file in which a container leaves its message.
+    fn for_message(messages: &Messages, container: &str) -> io::Result<Self> {
+        let file_system = memory::file_system(&[("mode", "0755"), ("size", message::SIZE)])?;
+        let filled = Self { file_system, owner: None, files: None };
+        messages.add(container, &filled.place())?;
+        Ok(filled)
+    }
+
     /// Writes what is not written yet.
     fn update(&mut self, files: Option<Files>) -> io::Result<()> {
         if let Some(new) = &files
@@ -190,21 +207,87 @@ fn owner(running: &Running, volume: &str) -> Option<User> {
     found.ok().and_then(|(_, user)| user)
 }
 
-/// What each container of a pod mounts, by its name.
-pub(super) fn mounts(running: &Running) -> BTreeMap<String, Vec<Mount>> {
+/// How many file systems a pod mounts of its own: its volumes, and those of its containers' messages.
+pub(super) fn count(running: &Running) -> usize {
+    volumes(running).len() + message::wanted(running.spec()).count()
+}
+
+/// What each container of a pod mounts, by its name. `pod` is the pod as it is by now.
+pub(super) fn mounts(
+    running: &Running,
+    pod: &environment::Surroundings<'_>,
+) -> Result<BTreeMap<String, Vec<Mount>>, SubPathError> {
     let volumes = volumes(running);
     let mounts = |container: &Container| {
         let mounts = container.volume_mounts.iter().flatten();
         let mounts = mounts.filter_map(|mount| {
             let volume = volumes.iter().position(|volume| volume.name == mount.name)?;
+            let sub_path = match sub_path(pod, container, mount) {
+                Ok(sub_path) => sub_path.into(),
+                Err(error) => return Some(Err(error)),
+            };
             // As with a kubelet, what shows objects can only be read.
             let read_only = mount.read_only == Some(true) || volumes[volume].empty_dir.is_none();
-            let sub_path = mount.sub_path.clone().unwrap_or_default().into();
-            Some(Mount { volume, sub_path, place: mount.mount_path.clone().into(), read_only })
+            Some(Ok(Mount { volume, sub_path, place: mount.mount_path.clone().into(), read_only }))
         });
-        (container.name.clone(), mounts.collect())
+        Ok((container.name.clone(), mounts.collect::<Result<_, _>>()?))
     };
-    containers(running.spec()).map(mounts).collect()
+    let all = containers(running.spec()).map(mounts);
+    let mut all: BTreeMap<String, Vec<Mount>> = all.collect::<Result<_, SubPathError>>()?;
+    for (number, (container, place)) in message::wanted(running.spec()).enumerate() {
+        let volume = volumes.len() + number;
+        let (sub_path, place) = (messages::NAME.into(), place.into());
+        let mount = Mount { volume, sub_path, place, read_only: false };
+        all.entry(container.to_owned()).or_default().push(mount);
+    }
+    Ok(all)
+}
+
+/// Why a mount has no part of its volume: it may have one later. In the kubelet's words.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SubPathError {
+    /// Its variables cannot be read.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// It names a variable that there is not.
+    #[error("missing value for {0:?}")]
+    Missing(String),
+    /// It leads out of the volume.
+    #[error("subPath `{0}` must not be an absolute path")]
+    Absolute(String),
+    /// It may do so.
+    #[error("unable to provision SubPath `{0}`: must not contain '..'")]
+    Backsteps(String),
+}
+
+/// The part of a volume that a container mounts (`subPath`, `subPathExpr`); empty for all of it.
+fn sub_path(
+    pod: &environment::Surroundings<'_>,
+    container: &Container,
+    mount: &VolumeMount,
+) -> Result<String, SubPathError> {
+    let Some(text) = mount.sub_path_expr.as_deref().filter(|text| !text.is_empty()) else {
+        return Ok(mount.sub_path.clone().unwrap_or_default());
+    };
+    let variables = pod.variables(container)?;
+    let missing = RefCell::new(None);
+    let path = environment::expand(text, |name| {
+        let known = variables.iter().find(|(other, _)| other == name);
+        if known.is_none() {
+            missing.borrow_mut().get_or_insert_with(|| name.to_owned());
+        }
+        known.map(|(_, value)| value.clone())
+    });
+    if let Some(name) = missing.into_inner() {
+        return Err(SubPathError::Missing(name));
+    }
+    if path.starts_with('/') {
+        return Err(SubPathError::Absolute(path));
+    }
+    if path.split('/').any(|part| part == "..") {
+        return Err(SubPathError::Backsteps(path));
+    }
+    Ok(path)
 }
 
 /// Where a container's volumes are mounted.
@@ -218,6 +301,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::objects::{Object, Store};
+
+    #[test]
+    fn a_part_of_a_volume_is_named_by_variables_and_stays_in_it() {
+        let env = json!([{"name": "A", "value": "a"}, {"name": "UP", "value": "/tmp"}]);
+        let container = serde_json::from_value(json!({"name": "c", "env": env})).unwrap();
+        let pod = json!({"metadata": {"name": "p", "namespace": "n"}});
+        let pod = Object::new(Kind::Pod, pod).unwrap();
+        let store = Store::default();
+        let pod = environment::Surroundings { store: &store, pod: &pod, addresses: Vec::new() };
+        let part = |text: &str| {
+            let mount = VolumeMount { sub_path_expr: Some(text.to_owned()), ..Default::default() };
+            sub_path(&pod, &container, &mount).map_err(|error| error.to_string())
+        };
+        assert_eq!(part("x/$(A)").unwrap(), "x/a");
+        assert!(part("$(B)").unwrap_err().contains("\"B\""));
+        assert!(part("$(UP)").unwrap_err().contains("absolute"));
+        assert!(part("$(A)/../..").unwrap_err().contains("'..'"));
+    }
 
     #[test]
     fn an_empty_dir_has_the_size_of_its_limit_and_never_none() {

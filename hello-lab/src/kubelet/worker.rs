@@ -18,8 +18,8 @@ use super::pod::{Running, Surroundings, Wanted, stopping};
 use super::resolution::{self, Resolution};
 use super::sandbox::PodSandbox;
 use super::status::State;
-use super::volumes::{self, Volumes};
-use super::{deadline, ephemeral, init, unsupported};
+use super::volumes::{self, SubPathError, Volumes};
+use super::{deadline, environment, ephemeral, init, unsupported};
 use crate::loops::panic_text;
 use crate::node::network::{self, PodNetwork};
 use crate::objects::events::Severity;
@@ -102,7 +102,7 @@ impl Running {
     }
 
     /// What the shim is to know.
-    fn for_shim(&self, network: &PodNetwork, images: &ImageRoots) -> Pod {
+    fn for_shim(&self, network: &PodNetwork, images: &ImageRoots) -> Result<Pod, SubPathError> {
         let (spec, hostname, namespace) = (self.spec(), self.hostname(), self.pod.namespace());
         // A machine without it has no servers either.
         let node = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
@@ -118,12 +118,20 @@ impl Running {
         ];
         let files = files.map(|(name, content)| (name.to_owned(), content)).into();
         let privileged = self.surroundings.privileged;
-        let own = spec.volumes.as_ref().map_or(0, Vec::len);
+        let store = &self.surroundings.store;
+        // It may have been changed since.
+        let now = store.get(&self.pod.key()).ok().filter(|now| now.uid() == self.pod.uid());
+        let pod = environment::Surroundings {
+            store,
+            pod: now.as_ref().unwrap_or(&self.pod),
+            addresses: network.addresses().iter().map(ToString::to_string).collect(),
+        };
+        let own = volumes::count(self);
         let volumes = own + images.mounts.len();
-        let mounts = if volumes == 0 { BTreeMap::new() } else { volumes::mounts(self) };
+        let mounts = if volumes == 0 { BTreeMap::new() } else { volumes::mounts(self, &pod)? };
         // The images' come after the pod's.
         let roots = images.of_containers.iter().map(|(name, number)| (name.clone(), own + number));
-        Pod { hostname, files, privileged, volumes, mounts, roots: roots.collect() }
+        Ok(Pod { hostname, files, privileged, volumes, mounts, roots: roots.collect() })
     }
 
     /// Waits for what the volumes show, makes the network and puts the policies in force, and keeps trying
@@ -161,6 +169,16 @@ impl Running {
             };
             match self.set_up(&volumes).await {
                 Ok(sandbox) => return Some((sandbox, volumes)),
+                Err(error) if error.is::<SubPathError>() => {
+                    let message = error.to_string();
+                    self.tell(Severity::Warning, "Failed", &format!("Error: {message}"));
+                    self.update(|status| {
+                        for container in status.not_ended() {
+                            let message = message.clone();
+                            container.state = State::Waiting("CreateContainerConfigError", message);
+                        }
+                    });
+                }
                 Err(error) => {
                     self.tell(Severity::Warning, "FailedCreatePodSandBox", &format!("{error:#}"));
                 }
@@ -178,7 +196,7 @@ impl Running {
         let PodSandbox { network, shim, .. } = &mut sandbox;
         let images = ImageRoots::open(self).context("cannot open an image's root folder")?;
         let file_systems = volumes.file_systems().chain(&images.mounts);
-        shim.enter(&self.for_shim(network, &images), file_systems).await?;
+        shim.enter(&self.for_shim(network, &images)?, file_systems).await?;
         // The others' policies must know the addresses before the pod uses them.
         self.update(|status| status.addresses = network.addresses());
         let (uid, namespace, name) = (self.pod.uid(), self.pod.namespace(), self.pod.name());

@@ -111,11 +111,35 @@ pub fn admit(store: &Store, kind: Kind, object: &mut Value) -> Result<Admitted, 
     Ok(Admitted { _address: address, _ports: ports })
 }
 
-/// Admits a change of an object: gives it back what a client may leave out and nobody may take away, and
-/// fills in the defaults. What was seen of it ([`HAVE_STATUS`]) only the system changes.
+/// What of an object a request changes, beside its metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All but what has a request of its own.
+    Object,
+    /// `status`, by the subresource of that name.
+    Status,
+    /// `spec.finalizers` of a Namespace, by the subresource `finalize`.
+    Finalizers,
+}
+
+impl Part {
+    /// What a request for a subresource changes, or for none.
+    #[must_use]
+    pub fn of_subresource(name: Option<&str>) -> Self {
+        match name {
+            Some("status") => Self::Status,
+            Some("finalize") => Self::Finalizers,
+            _ => Self::Object,
+        }
+    }
+}
+
+/// Admits a change of a part of an object: gives it back what a client may leave out and nobody may take away,
+/// and fills in the defaults.
 pub fn admit_change(
     store: &Store,
     kind: Kind,
+    part: Part,
     before: &Value,
     after: &mut Value,
 ) -> Result<Admitted, AdmissionError> {
@@ -123,6 +147,38 @@ pub fn admit_change(
     for field in DELETION {
         carry_over(&before["metadata"], &mut after["metadata"], field);
     }
+    match part {
+        Part::Object => keep_what_has_its_own_request(kind, before, after),
+        Part::Status => keep_all_but("status", before, after),
+        Part::Finalizers => keep_all_but("spec", before, after),
+    }
+    if part == Part::Status && kind == Kind::Deployment {
+        // `deploymentStatusStrategy.PrepareForUpdate`.
+        carry_over(&before["metadata"], &mut after["metadata"], "labels");
+    }
+    merge_strings(kind, after);
+    defaults::apply(kind, after);
+    if kind != Kind::Service || part != Part::Object {
+        return Ok(Admitted::default());
+    }
+    let ports = node_ports::allocate(store, after).map_err(|error| error.of(kind, after))?;
+    Ok(Admitted { _address: None, _ports: ports })
+}
+
+/// Makes all of an object what it was, but its metadata and one field.
+fn keep_all_but(field: &str, before: &Value, after: &mut Value) {
+    let fields = |object: &Value| object.as_object().map(|all| all.keys().cloned().collect());
+    let (mut names, more): (Vec<String>, Vec<String>) =
+        (fields(before).unwrap_or_default(), fields(after).unwrap_or_default());
+    names.extend(more);
+    for name in names.iter().filter(|name| *name != "metadata" && *name != field) {
+        carry_over(before, after, name);
+    }
+}
+
+/// Makes that of an object what it was which other requests change: what was seen of it ([`HAVE_STATUS`]), a
+/// namespace's finalizers, what a Service or a pod was given.
+fn keep_what_has_its_own_request(kind: Kind, before: &Value, after: &mut Value) {
     match kind {
         Kind::Service => {
             service::keep(before, after);
@@ -143,13 +199,6 @@ pub fn admit_change(
     if HAVE_STATUS.contains(&kind) {
         carry_over(before, after, "status");
     }
-    merge_strings(kind, after);
-    defaults::apply(kind, after);
-    if kind != Kind::Service {
-        return Ok(Admitted::default());
-    }
-    let ports = node_ports::allocate(store, after).map_err(|error| error.of(kind, after))?;
-    Ok(Admitted { _address: None, _ports: ports })
 }
 
 /// Only the system deletes (`rest.BeforeCreate`, `rest.BeforeUpdate` of k8s.io/apiserver).
@@ -215,7 +264,7 @@ mod tests {
     }
 
     fn change(kind: Kind, before: &Value, after: &mut Value) {
-        let _admitted = admit_change(&Store::default(), kind, before, after).unwrap();
+        let _admitted = admit_change(&Store::default(), kind, Part::Object, before, after).unwrap();
     }
 
     #[test]
@@ -229,8 +278,8 @@ mod tests {
             json!({"metadata": metadata, "status": {"phase": "Running", "podIP": "10.244.0.2"}}),
         );
         assert_eq!(pod["metadata"], json!({"name": "p", "namespace": "n"}));
-        assert_eq!(pod["status"], json!({"phase": "Pending"}));
-        let seen = json!({"phase": "Running", "podIP": "10.244.0.3"});
+        assert_eq!(pod["status"], json!({"phase": "Pending", "qosClass": "BestEffort"}));
+        let seen = json!({"phase": "Running", "podIP": "10.244.0.3", "qosClass": "BestEffort"});
         let before = json!({"metadata": metadata, "spec": {"nodeName": "a"}, "status": seen});
         let mut after = json!({"metadata": {"name": "p"}, "status": {"phase": "Failed"}});
         change(Kind::Pod, &before, &mut after);
@@ -284,5 +333,26 @@ mod tests {
             json!({"metadata": {"name": "n", "labels": {}}, "spec": {"finalizers": []}});
         change(Kind::Namespace, &before, &mut after);
         assert_eq!(after, before);
+    }
+
+    #[test]
+    fn a_part_that_has_a_request_of_its_own_is_all_that_this_changes_beside_metadata() {
+        let before =
+            json!({"metadata": {"name": "d"}, "spec": {"replicas": 1}, "status": {"replicas": 1}});
+        let other = json!({
+            "metadata": {"name": "d", "annotations": {"a": "b"}, "labels": {"a": "b"}},
+            "spec": {"replicas": 2}, "status": {"replicas": 2},
+        });
+        let changed = |kind, part| {
+            let mut after = other.clone();
+            let _admitted =
+                admit_change(&Store::default(), kind, part, &before, &mut after).unwrap();
+            let number = |field: &str| after[field]["replicas"].as_i64().unwrap();
+            (number("spec"), number("status"), after["metadata"]["labels"].is_object())
+        };
+        assert_eq!(changed(Kind::StatefulSet, Part::Object), (2, 1, true));
+        assert_eq!(changed(Kind::StatefulSet, Part::Status), (1, 2, true));
+        assert_eq!(changed(Kind::Deployment, Part::Status), (1, 2, false));
+        assert_eq!(changed(Kind::Namespace, Part::Finalizers), (2, 1, true));
     }
 }

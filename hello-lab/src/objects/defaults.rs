@@ -6,6 +6,7 @@ mod volumes;
 use serde_json::{Value, json};
 
 use super::kind::Kind;
+use super::qos;
 
 /// Fills in the defaults of an object.
 pub fn apply(kind: Kind, object: &mut Value) {
@@ -19,6 +20,8 @@ pub fn apply(kind: Kind, object: &mut Value) {
         Kind::Pod => {
             object["spec"] = pod(object["spec"].take());
             set(&mut object["status"], "phase", || "Pending".into());
+            let class = qos::class(&object["spec"]);
+            set(&mut object["status"], "qosClass", || class.into());
         }
         Kind::Deployment => {
             let spec = &mut object["spec"];

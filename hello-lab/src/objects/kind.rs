@@ -110,11 +110,11 @@ kinds! {
     ConfigMap ["cm"];
     Endpoints ["ep"];
     Event ["ev"];
-    Namespace ["ns"].with(&["status"]);
+    Namespace ["ns"].with(&["finalize", "status"]);
     Node ["no"].with(&["status"]);
-    Pod ["po"].in_all().with(&["attach", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "status"]);
+    Pod ["po"].in_all().with(&["attach", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "proxy", "status"]);
     Secret [];
-    Service ["svc"].in_all().with(&["status"]);
+    Service ["svc"].in_all().with(&["proxy", "status"]);
     ServiceAccount ["sa"];
     ControllerRevision [];
     DaemonSet ["ds"].in_all().with(&["status"]);

@@ -85,9 +85,28 @@ pub fn condition(status: &Value, name: &str, holds: bool, detail: Option<(&str, 
     condition
 }
 
+/// These conditions, and after them those that others have written into `status`.
+#[must_use]
+pub fn with_those_of_others(status: &Value, mut own: Vec<Value>) -> Vec<Value> {
+    let known = status["conditions"].as_array().into_iter().flatten();
+    let others = known.filter(|known| own.iter().all(|own| own["type"] != known["type"])).cloned();
+    let others: Vec<_> = others.collect();
+    own.extend(others);
+    own
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn conditions_of_others_stay() {
+        let other = json!({"type": "Other", "status": "True"});
+        let before = json!({"conditions": [{"type": "Ready", "status": "False"}, other]});
+        let ready = json!({"type": "Ready", "status": "True"});
+        assert_eq!(with_those_of_others(&before, vec![ready.clone()]), [ready, other]);
+        assert!(with_those_of_others(&json!({}), Vec::new()).is_empty());
+    }
 
     #[test]
     fn a_condition_that_stays_keeps_its_time() {

@@ -123,10 +123,7 @@ pub fn validate_change(kind: Kind, before: &Value, after: &Value) -> Vec<FieldEr
         Kind::Service => {
             immutable("spec.clusterIP", &old["clusterIP"], &new["clusterIP"]).into_iter().collect()
         }
-        Kind::Pod if old != new => vec![FieldError::forbidden(
-            "spec",
-            "a running pod of hello-lab cannot be changed; change what owns it, or delete it",
-        )],
+        Kind::Pod => pod::change(old, new),
         Kind::ConfigMap => data::config_map_change(before, after),
         Kind::Secret => data::secret_change(before, after),
         Kind::EndpointSlice => {

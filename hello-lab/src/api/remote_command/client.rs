@@ -27,7 +27,9 @@ const RESIZE: u8 = 4;
 /// The stream that the second octet names has ended.
 const CLOSE: u8 = 255;
 
-const WEB_SOCKET_PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+const WEB_SOCKET_PROTOCOLS: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", FIRST];
+/// The first of them, in which only a failure is told, and in words.
+const FIRST: &str = "channel.k8s.io";
 const SPDY_PROTOCOL: &str = "v4.channel.k8s.io";
 
 /// How long a client may take to open its streams (`DefaultStreamCreationTimeout`).
@@ -151,13 +153,22 @@ impl Client {
 
     /// Tells how it ended, and ends the connection.
     pub(in crate::api) async fn end(self, status: &Value) {
+        let failure = (status["status"] != "Success")
+            .then(|| status["message"].as_str().unwrap_or_default().to_owned());
         let status = Bytes::from(status.to_string());
         match self {
             Self::WebSocket(client) => {
                 let mut socket = client.socket;
-                let message = Bytes::from([&[ERROR], &status[..]].concat());
-                // Who has gone needs no end.
-                let _ = socket.send(Message::Binary(message)).await;
+                let said = if socket.protocol().is_some_and(|protocol| protocol == FIRST) {
+                    failure.map(Bytes::from)
+                } else {
+                    Some(status)
+                };
+                if let Some(said) = said {
+                    let message = Bytes::from([&[ERROR], &said[..]].concat());
+                    // Who has gone needs no end.
+                    let _ = socket.send(Message::Binary(message)).await;
+                }
                 // Without a code, clients take the end for an accident.
                 let close = CloseFrame { code: close_code::NORMAL, reason: "".into() };
                 let _ = socket.send(Message::Close(Some(close))).await;

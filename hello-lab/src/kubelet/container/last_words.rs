@@ -1,4 +1,5 @@
-//! What a container that fails wrote last, as the message of its end (`terminationMessagePolicy`).
+//! What a container leaves to be told of its end: what it has written in its file for that, or else, of one that
+//! fails, the end of its log (`terminationMessagePolicy`).
 
 use std::time::Duration;
 
@@ -14,8 +15,12 @@ const MOST_LINES: usize = 80;
 const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Container {
-    /// The end of its log, where it has ended with another `code` than 0 and wants that to be told.
+    /// Its message, or the end of its log, where it has ended with another `code` than 0 and wants that to be
+    /// told.
     pub(super) async fn last_words(&self, code: i32) -> Option<String> {
+        if let Some(message) = self.running.messages.take(&self.spec.name) {
+            return Some(message);
+        }
         let policy = self.spec.termination_message_policy.as_deref();
         if code == 0 || policy != Some("FallbackToLogsOnError") {
             return None;
@@ -38,8 +43,7 @@ impl Container {
 fn end_of(lines: &[Line]) -> String {
     let mut text = Vec::new();
     for line in &lines[lines.len().saturating_sub(MOST_LINES)..] {
-        text.extend_from_slice(&line.text);
-        text.push(b'\n');
+        line.write(&mut text);
     }
     let start = text.len().saturating_sub(MOST_BYTES);
     String::from_utf8_lossy(&text[start..]).into_owned()
@@ -52,8 +56,17 @@ mod tests {
     use super::*;
 
     fn of(texts: &[String]) -> String {
-        let line = |text: &String| Line { time: Timestamp::UNIX_EPOCH, text: text.clone().into() };
-        end_of(&texts.iter().map(line).collect::<Vec<_>>())
+        end_of(&texts.iter().map(|text| line(text)).collect::<Vec<_>>())
+    }
+
+    fn line(text: &str) -> Line {
+        Line { time: Timestamp::UNIX_EPOCH, text: text.into(), has_ended: true }
+    }
+
+    #[test]
+    fn a_last_line_without_an_end_gets_none() {
+        let last = Line { has_ended: false, ..line("b") };
+        assert_eq!(end_of(&[line("a"), last]), "a\nb");
     }
 
     #[test]

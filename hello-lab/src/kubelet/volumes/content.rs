@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{self as core, DownwardAPIVolumeFile, KeyToPath, Volume};
 
 use super::super::references::{self, ObjectMissing};
+use super::super::resources::{self, ResourceError};
 use crate::objects::{Kind, Object, Store};
 
 /// A volume's files by their paths in it.
@@ -37,6 +38,9 @@ pub(super) enum ContentError {
         /// The key.
         key: String,
     },
+    /// A container or a resource that the pod has not.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
     /// A field of the pod that no volume can show.
     #[error("unsupported fieldPath: {0}")]
     UnknownField(String),
@@ -174,8 +178,13 @@ impl Sources<'_> {
         files: &mut Files,
     ) -> Result<(), ContentError> {
         for item in items.into_iter().flatten() {
-            let field = item.field_ref.as_ref().map_or("", |field| &field.field_path);
-            let content = self.field(field)?.into_bytes();
+            let content = match &item.resource_field_ref {
+                Some(selector) => resources::value(self.store, self.pod, None, selector)?,
+                None => {
+                    self.field(item.field_ref.as_ref().map_or("", |field| &field.field_path))?
+                }
+            };
+            let content = content.into_bytes();
             let mode = bits(item.mode.unwrap_or(mode));
             files.insert(path(&item.path)?, File { content, mode });
         }

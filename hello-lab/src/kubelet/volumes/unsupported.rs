@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use k8s_openapi::api::core::v1::{Container, DownwardAPIVolumeFile, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
 use serde_json::Value;
 
 use super::super::pod::containers;
@@ -29,7 +29,8 @@ fn too_early(spec: &PodSpec) -> Option<String> {
     };
     let mut mounts = spec.containers.iter().flat_map(|one| one.volume_mounts.iter().flatten());
     let mount = mounts.find(|mount| {
-        is_empty_dir(&mount.name) && mount.sub_path.as_ref().is_some_and(|path| !path.is_empty())
+        let parts = [&mount.sub_path, &mount.sub_path_expr];
+        is_empty_dir(&mount.name) && parts.into_iter().flatten().any(|path| !path.is_empty())
     })?;
     Some(format!(
         "a subPath of an emptyDir ({}) beside init containers, before which it is looked for; mount the whole",
@@ -51,25 +52,10 @@ fn of_volume(volume: &Volume) -> Option<String> {
     let mut sources = volume.projected.iter().flat_map(|one| one.sources.iter().flatten());
     let unknown = sources
         .find_map(|source| keys(source).into_iter().find(|kind| !SOURCES.contains(&kind.as_str())));
-    if let Some(kind) = unknown {
-        // The lab's one token is its administrator's.
-        return Some(format!(
-            "projected volumes of {kind} ({name}); there are {}",
-            SOURCES.join(", ")
-        ));
-    }
-    fields(volume)
-        .any(|item| item.resource_field_ref.is_some())
-        .then(|| format!("downwardAPI volumes of resourceFieldRef ({name}); fieldRef works"))
-}
-
-/// All that a volume shows of the pod's own fields.
-fn fields(volume: &Volume) -> impl Iterator<Item = &DownwardAPIVolumeFile> {
-    let sources = volume.projected.iter().flat_map(|one| one.sources.iter().flatten());
-    let projected = sources.filter_map(|source| source.downward_api.as_ref());
-    let projected = projected.flat_map(|fields| fields.items.iter().flatten());
-    let own = volume.downward_api.iter().flat_map(|fields| fields.items.iter().flatten());
-    own.chain(projected)
+    // The lab's one token is its administrator's.
+    unknown.map(|kind| {
+        format!("projected volumes of {kind} ({name}); there are {}", SOURCES.join(", "))
+    })
 }
 
 fn of_container(container: &Container) -> Option<String> {
@@ -79,9 +65,6 @@ fn of_container(container: &Container) -> Option<String> {
     }
     let mut mounts = container.volume_mounts.iter().flatten();
     mounts.find_map(|mount| {
-        if mount.sub_path_expr.as_ref().is_some_and(|path| !path.is_empty()) {
-            return Some(format!("subPathExpr ({name}); subPath works"));
-        }
         let place = absolute(Path::new(&mount.mount_path));
         if place == Path::new("/") || place.starts_with("/proc") {
             return Some(format!("a volume on {:?} ({name})", mount.mount_path));
@@ -146,7 +129,6 @@ mod tests {
         ] {
             assert_eq!(refused(&volume, &nothing), None, "{volume}");
         }
-        let limit = json!([{"path": "x", "resourceFieldRef": {"resource": "limits.cpu"}}]);
         for (volume, mount, name) in [
             (json!({"hostPath": {"path": "/"}}), nothing.clone(), "hostPath"),
             (
@@ -162,8 +144,6 @@ mod tests {
                 nothing.clone(),
                 "serviceAccountToken",
             ),
-            (json!({"downwardAPI": {"items": limit}}), nothing.clone(), "resourceFieldRef"),
-            (json!({"emptyDir": {}}), json!({"subPathExpr": "$(A)"}), "subPathExpr"),
             (json!({"emptyDir": {}}), json!({"mountPath": "/a/.."}), "a volume on \"/a/..\""),
             (json!({"emptyDir": {}}), json!({"mountPath": "proc/1/root"}), "proc/1/root"),
             (

@@ -5,6 +5,7 @@ use netpol::names;
 use serde_json::Value;
 
 use super::{Validated, containers, each, lifecycle, quantity, resolution};
+use crate::objects::object::remove;
 
 /// What is wrong with a pod's spec, but for what it must have.
 pub(super) fn further(path: &str, spec: &Value) -> Vec<FieldError> {
@@ -171,4 +172,76 @@ pub(super) fn one_of(
 ) -> Option<FieldError> {
     let text = value.as_str().filter(|text| !text.is_empty())?;
     (!supported.contains(&text)).then(|| FieldError::not_supported(path, text, supported))
+}
+/// What may be changed of a pod that there is (`ValidatePodUpdate`).
+const CHANGEABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
+     `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations)";
+
+/// What is wrong with a change of a pod's spec.
+pub(super) fn change(old: &Value, new: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let deadline = |spec: &Value| spec["activeDeadlineSeconds"].as_i64();
+    if let Some(before) = deadline(old)
+        && deadline(new).is_none_or(|after| after > before)
+    {
+        let detail = "must be less than or equal to previous value";
+        let value = new["activeDeadlineSeconds"].clone();
+        errors.push(FieldError::invalid("spec.activeDeadlineSeconds", value, detail));
+    }
+    let tolerations: Vec<_> = each(&new["tolerations"]).collect();
+    if !each(&old["tolerations"]).all(|one| tolerations.contains(&one)) {
+        let detail = "existing toleration can not be modified except its tolerationSeconds";
+        errors.push(FieldError::forbidden("spec.tolerations", detail));
+    }
+    let rest = |spec: &Value| {
+        let mut spec = spec.clone();
+        for field in ["activeDeadlineSeconds", "tolerations"] {
+            remove(&mut spec, field);
+        }
+        for list in ["containers", "initContainers"] {
+            let containers = spec.get_mut(list).and_then(Value::as_array_mut);
+            containers.into_iter().flatten().for_each(|container| remove(container, "image"));
+        }
+        spec
+    };
+    if rest(old) != rest(new) {
+        errors.push(FieldError::forbidden("spec", CHANGEABLE));
+    }
+    errors
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_a_pod_images_a_shorter_deadline_and_more_tolerations_can_be_changed() {
+        let with = |change: Value| {
+            let mut spec = json!({
+                "containers": [{"name": "c", "image": "a:1"}],
+                "activeDeadlineSeconds": 10, "tolerations": [{"key": "a"}],
+            });
+            json_patch::merge(&mut spec, &change);
+            spec
+        };
+        let before = with(json!({}));
+        for allowed in [
+            json!({"containers": [{"name": "c", "image": "a:2"}]}),
+            json!({"activeDeadlineSeconds": 5}),
+            json!({"tolerations": [{"key": "a"}, {"key": "b"}]}),
+        ] {
+            assert_eq!(change(&before, &with(allowed.clone())), [], "{allowed}");
+        }
+        for (refused, field) in [
+            (json!({"containers": [{"name": "c", "image": "a:1", "args": ["x"]}]}), "spec"),
+            (json!({"nodeName": "other"}), "spec"),
+            (json!({"activeDeadlineSeconds": 20}), "spec.activeDeadlineSeconds"),
+            (json!({"activeDeadlineSeconds": null}), "spec.activeDeadlineSeconds"),
+            (json!({"tolerations": []}), "spec.tolerations"),
+        ] {
+            assert_eq!(change(&before, &with(refused.clone()))[0].path, field, "{refused}");
+        }
+    }
 }
