@@ -3,6 +3,7 @@
 //! They are functions of the store alone, called again after every change, so that a missed
 //! change cannot matter.
 
+mod availability;
 mod cron_job;
 mod daemon_set;
 mod deployment;
@@ -53,7 +54,12 @@ pub(crate) fn step(store: &Store) -> Option<Duration> {
     replica_set::step(store);
     daemon_set::step(store);
     stateful_set::step(store);
-    let due = [cron_job::step(store), job::step(store), scheduler::step(store)];
+    let due = [
+        cron_job::step(store),
+        job::step(store),
+        scheduler::step(store),
+        availability::next(store),
+    ];
     endpoint_slice::step(store);
     endpoints::step(store);
     due.into_iter().flatten().min()

@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
+use super::availability::is_available;
 use super::pods::{
     self, claim, generated_name, has_ended, is_active, is_ready, phase, selector, tell,
     template_hash,
@@ -54,7 +55,7 @@ fn sync(store: &Store, set: &Object) {
     });
     manage(store, set, spec, &hash, &own(), (runs, stays));
     let pods = own();
-    write_status(store, set, &hash, &pods, runs);
+    write_status(store, set, spec, &hash, &pods, runs);
     revision::prune(store, &revisions, spec.revision_history_limit, |one| {
         let name = |pod: &Arc<Object>| pod.labels().get(REVISION_LABEL).cloned();
         pods.iter().any(|pod| name(pod) == one.labels().get(REVISION_LABEL).cloned())
@@ -111,9 +112,9 @@ fn manage(
         None => false,
     };
     match new.first() {
-        Some(new) if is_ready(new) || !is_ready(old) => delete(old),
+        Some(new) if is_available(new, spec.min_ready_seconds) || !is_ready(old) => delete(old),
         Some(_) => {}
-        None if surges && is_ready(old) => create(store, set, hash),
+        None if surges && is_available(old, spec.min_ready_seconds) => create(store, set, hash),
         None => delete(old),
     }
 }
@@ -135,12 +136,20 @@ fn create(store: &Store, set: &Object, hash: &str) {
     }
 }
 
-fn write_status(store: &Store, set: &Object, hash: &str, pods: &[Arc<Object>], runs: bool) {
+fn write_status(
+    store: &Store,
+    set: &Object,
+    spec: &DaemonSetSpec,
+    hash: &str,
+    pods: &[Arc<Object>],
+    runs: bool,
+) {
     let pods: Vec<_> = pods.iter().filter(|pod| is_active(pod)).collect();
     let is_new = |pod: &Object| pod.labels().get(REVISION_LABEL).is_some_and(|label| label == hash);
     let (scheduled, misplaced) =
         if runs { (!pods.is_empty(), false) } else { (false, !pods.is_empty()) };
     let ready = runs && pods.iter().any(|pod| is_ready(pod));
+    let available = runs && pods.iter().any(|pod| is_available(pod, spec.min_ready_seconds));
     let updated = runs && pods.iter().any(|pod| is_new(pod));
     let _ = store.change(&set.key(), |set: &mut Value| {
         let mut status = json!({
@@ -153,8 +162,8 @@ fn write_status(store: &Store, set: &Object, hash: &str, pods: &[Arc<Object>], r
         // Go leaves out what is 0.
         for (field, holds) in [
             ("updatedNumberScheduled", updated),
-            ("numberAvailable", ready),
-            ("numberUnavailable", runs && !ready),
+            ("numberAvailable", available),
+            ("numberUnavailable", runs && !available),
         ] {
             if holds {
                 status[field] = 1.into();

@@ -16,6 +16,7 @@ use super::replica_set::{pods_of, replicas};
 use crate::objects::events::{Severity, record};
 use crate::objects::meta::{condition, owner_reference, with_those_of_others};
 use crate::objects::names::{REVISION_ANNOTATION, TEMPLATE_HASH_LABEL};
+use crate::objects::object::remove;
 use crate::objects::{Kind, Object, Store};
 
 pub(super) fn step(store: &Store) {
@@ -94,6 +95,14 @@ fn create(store: &Store, deployment: &Object, hash: &str, old: &[Arc<Object>]) {
 fn set_revision(store: &Store, deployment: &Object, new: &Object, old: &[Arc<Object>]) {
     let highest = old.iter().map(|set| revision(set)).max().unwrap_or(0);
     let number = revision(new).max(highest + 1).to_string();
+    let least = deployment.value()["spec"]["minReadySeconds"].as_u64().filter(|least| *least > 0);
+    if new.value()["spec"]["minReadySeconds"].as_u64() != least {
+        // One that is gone waits for nothing.
+        let _ = store.change(&new.key(), |set| match least {
+            Some(least) => set["spec"]["minReadySeconds"] = least.into(),
+            None => remove(&mut set["spec"], "minReadySeconds"),
+        });
+    }
     for key in [new.key(), deployment.key()] {
         // One that is gone needs no number.
         let _ = store.change(&key, |object| {
@@ -196,14 +205,14 @@ fn shift(
     scale(store, deployment, new, now_new);
 
     // `reconcileOldReplicaSets`: of those that are not ready so many as the new ones that are not leave.
-    let ready = |set: &Object| status(set).map_or(0, ready);
+    let available = |set: &Object| status(set).map_or(0, available);
     let least = wanted.saturating_sub(unavailable);
-    let all_ready = ready(new) + old.iter().map(|set| ready(set)).sum::<usize>();
-    let new_unready = now_new.saturating_sub(ready(new));
+    let all_available = available(new) + old.iter().map(|set| available(set)).sum::<usize>();
+    let new_unready = now_new.saturating_sub(available(new));
     let most = (old_replicas + now_new).saturating_sub(least + new_unready);
-    let (mut broken, mut spare) = (most, all_ready.saturating_sub(least).min(most));
+    let (mut broken, mut spare) = (most, all_available.saturating_sub(least).min(most));
     for set in old.iter().filter(|set| replicas(set) > 0) {
-        let unready = replicas(set).saturating_sub(ready(set)).min(broken);
+        let unready = replicas(set).saturating_sub(available(set)).min(broken);
         broken -= unready;
         let down = spare.min(replicas(set) - unready);
         spare -= down;
@@ -217,6 +226,10 @@ fn status(set: &Object) -> Option<&ReplicaSetStatus> {
 
 fn ready(status: &ReplicaSetStatus) -> usize {
     number(status.ready_replicas.unwrap_or(0))
+}
+
+fn available(status: &ReplicaSetStatus) -> usize {
+    number(status.available_replicas.unwrap_or(0))
 }
 
 fn exist(status: &ReplicaSetStatus) -> usize {
@@ -266,11 +279,11 @@ fn update_status(store: &Store, deployment: &Object, spec: &DeploymentSpec, hash
         .iter()
         .find(|set| set.labels().get(TEMPLATE_HASH_LABEL).is_some_and(|one| one == hash));
     let updated = new.and_then(|set| status(set)).map_or(0, exist);
-    let (total, ready) = (sum(exist), sum(ready));
+    let (total, ready, ready_for_long) = (sum(exist), sum(ready), sum(available));
     let wanted = number(spec.replicas.unwrap_or(1));
     let least = wanted - bounds(spec).unavailable.min(wanted);
-    let available = ready >= least;
-    let complete = updated == wanted && total == wanted && ready >= wanted;
+    let available = ready_for_long >= least;
+    let complete = updated == wanted && total == wanted && ready_for_long >= wanted;
     let _ = store.change(&deployment.key(), |object: &mut Value| {
         let before = object["status"].clone();
         let detail = if available {
@@ -296,8 +309,8 @@ fn update_status(store: &Store, deployment: &Object, spec: &DeploymentSpec, hash
             "replicas": total,
             "updatedReplicas": updated,
             "readyReplicas": ready,
-            "availableReplicas": ready,
-            "unavailableReplicas": wanted.max(total).saturating_sub(ready),
+            "availableReplicas": ready_for_long,
+            "unavailableReplicas": wanted.max(total).saturating_sub(ready_for_long),
             "conditions": conditions,
         });
     });

@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use netpol::selector::labels_of;
 use serde_json::{Value, json};
 
+use super::availability::is_available;
 use super::pods::{
     self, claim, generated_name, is_active, is_ready, keep_rank, number, selector, tell,
 };
@@ -64,6 +65,8 @@ fn create(store: &Store, set: &Object) {
 fn update_status(store: &Store, set: &Object) {
     let pods: Vec<_> = pods_of(store, set).into_iter().filter(|pod| is_active(pod)).collect();
     let ready = pods.iter().filter(|pod| is_ready(pod)).count();
+    let least = set.typed::<ReplicaSet>().spec.as_ref().and_then(|spec| spec.min_ready_seconds);
+    let available = pods.iter().filter(|pod| is_available(pod, least)).count();
     let template = labels_of(&set.value()["spec"]["template"]["metadata"]);
     // An adopted one may have the labels of the selector alone.
     let labelled = pods.iter().filter(|pod| {
@@ -78,7 +81,7 @@ fn update_status(store: &Store, set: &Object) {
             "replicas": pods.len(),
             "fullyLabeledReplicas": labelled,
             "readyReplicas": ready,
-            "availableReplicas": ready,
+            "availableReplicas": available,
             "observedGeneration": generation,
         });
         if !others.is_empty() {

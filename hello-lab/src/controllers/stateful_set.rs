@@ -7,6 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
 use serde_json::{Value, json};
 
+use super::availability::is_available;
 use super::garbage;
 use super::pods::{self, claim, has_ended, is_ready, number, phase, selector, tell};
 use super::revision::{self, REVISION_LABEL};
@@ -87,8 +88,9 @@ fn is_of(pod: &Object, revision: &Object) -> bool {
     pod.labels().get(REVISION_LABEL).is_some_and(|name| name == revision.name())
 }
 
-fn is_healthy(pod: &Object) -> bool {
-    phase(pod) == "Running" && is_ready(pod) && !pod.is_terminating()
+/// Whether a pod keeps no other from its turn (`isRunningAndAvailable`).
+fn is_healthy(pod: &Object, spec: &StatefulSetSpec) -> bool {
+    phase(pod) == "Running" && is_available(pod, spec.min_ready_seconds) && !pod.is_terminating()
 }
 
 impl Wanted<'_> {
@@ -116,7 +118,7 @@ impl Wanted<'_> {
                     record(store, COMPONENT, self.set, Severity::Warning, how, &message);
                     self.delete(store, pod);
                 }
-                Some(pod) if is_healthy(pod) => continue,
+                Some(pod) if is_healthy(pod, self.spec) => continue,
                 Some(_) => {}
             }
             if self.in_order {
@@ -144,7 +146,7 @@ impl Wanted<'_> {
             if !is_of(pod, &self.update) && !pod.is_terminating() {
                 return self.delete(store, pod);
             }
-            if !is_healthy(pod) {
+            if !is_healthy(pod, self.spec) {
                 return;
             }
         }
@@ -181,6 +183,8 @@ impl Wanted<'_> {
     fn write_status(&self, store: &Store, pods: &Pods) {
         let count = |is: &dyn Fn(&Object) -> bool| pods.values().filter(|pod| is(pod)).count();
         let ready = count(&|pod| phase(pod) == "Running" && is_ready(pod));
+        let least = self.spec.min_ready_seconds;
+        let available = count(&|pod| phase(pod) == "Running" && is_available(pod, least));
         let of = |revision: &Object| count(&|pod| is_of(pod, revision) && !pod.is_terminating());
         let updated = of(&self.update);
         let wanted = self.end - self.start;
@@ -195,7 +199,7 @@ impl Wanted<'_> {
                 "observedGeneration": set["metadata"]["generation"],
                 "replicas": pods.len(),
                 "readyReplicas": ready,
-                "availableReplicas": ready,
+                "availableReplicas": available,
                 "currentReplicas": current_replicas,
                 "updatedReplicas": updated,
                 "currentRevision": current.name(),

@@ -127,6 +127,40 @@ fn a_rolling_update_keeps_the_old_pod_until_the_new_one_is_ready() {
 }
 
 #[test]
+fn a_rolling_update_waits_until_the_new_pod_has_been_ready_for_min_ready_seconds() {
+    let store = start(1, &rolling(1, 0));
+    let key = Key::new(Kind::Deployment, "n", "d");
+    store.change(&key, |object| object["spec"]["minReadySeconds"] = 60.into()).unwrap();
+    let ready_since = |since: &str| {
+        for pod in store.list(Kind::Pod, Some("n")).0 {
+            let condition =
+                json!([{"type": "Ready", "status": "True", "lastTransitionTime": since}]);
+            let change = |pod: &mut Value| pod["status"] = json!({"conditions": condition});
+            store.change(&pod.key(), change).unwrap();
+        }
+        settle(&store);
+    };
+    ready_since("2020-01-01T00:00:00Z");
+    assert_eq!(status(&store)["availableReplicas"], 1);
+    set_image(&store, "a:2");
+    settle(&store);
+    let now = crate::objects::meta::now();
+    ready_since(&now);
+    let of_sets = |field: &str| {
+        let sets = store.list(Kind::ReplicaSet, None).0;
+        sets.iter().map(|set| set.value()[field]["minReadySeconds"].clone()).collect::<Vec<_>>()
+    };
+    assert!(of_sets("spec").contains(&json!(60)), "{:?}", of_sets("spec"));
+    assert_eq!((&status(&store)["readyReplicas"], pods(&store).len()), (&json!(2), 2));
+    assert!(store.list(Kind::Pod, None).0.iter().all(|pod| !pod.is_terminating()));
+    let due = step(&store).unwrap();
+    assert!((1..=60).contains(&due.as_secs()), "{due:?}");
+    ready_since("2020-01-01T00:00:00Z");
+    let images: Vec<_> = pods(&store).into_iter().map(|(_, image)| image).collect();
+    assert_eq!(images, ["a:2"]);
+}
+
+#[test]
 fn a_deployment_that_is_scaled_in_the_midst_of_a_roll_out_keeps_the_shares_of_its_sets() {
     let store = start(10, &rolling(3, 2));
     run_pods(&store);
