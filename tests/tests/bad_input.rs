@@ -72,7 +72,8 @@ fn a_wrong_kind_and_broken_yaml_are_refused() {
     assert!(said.contains("spec.replicas"), "{said}");
     let said = lab.refused("-n nowhere apply -f manifests/network-policy.yaml", "");
     assert!(said.contains("namespaces \"nowhere\" not found"), "{said}");
-    assert_eq!(lab.kubectl("get netpol,deploy -A"), "");
+    assert_eq!(lab.kubectl("get netpol -A"), "");
+    assert_eq!(lab.kubectl("get deploy"), "");
 }
 
 #[test]

@@ -7,8 +7,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::mounts::{READ_ONLY, copy};
-use super::root;
+use super::root::{self, READ_ONLY};
 
 /// What is the pod's own, whatever the image has there.
 const POD_OWN: [&str; 3] = ["dev", "proc", "sys"];
@@ -34,7 +33,7 @@ pub(super) fn show(
             .with_context(|| format!("cannot read {}", from.display()))?;
         if there.dev() == device {
             root::folder(&place.join(name), there.mode() & 0o7777)?;
-            copy(&from, &place.join(name), device)?;
+            root::copy(&from, &place.join(name), device, &[])?;
         } else {
             root::show(&from, &place.join(name))?;
         }

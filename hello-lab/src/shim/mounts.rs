@@ -25,6 +25,7 @@ use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, move_mount};
 
 use super::protocol::{Mount, Pod, absolute};
+use super::root::READ_ONLY;
 use super::{image_root, root};
 use crate::mounts::{by_number, folder, inside, mount_in_memory};
 
@@ -38,9 +39,6 @@ const LATER: &str = ".later";
 
 /// What may be written in a folder that only has others in it: nothing.
 const SKELETON: &str = "mode=755,size=1m";
-
-pub(super) const READ_ONLY: MsFlags =
-    MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_RDONLY);
 
 const NOTHING: Option<&str> = None;
 
@@ -153,7 +151,7 @@ fn container(
     mount_in_memory(place, MsFlags::empty(), SKELETON)?;
     let device = fs::metadata("/").context("cannot read the pod's root folder")?.dev();
     match files {
-        Files::OfPods => copy(Path::new("/"), place, device)?,
+        Files::OfPods => root::copy(Path::new("/"), place, device, &[VOLUMES, CONTAINERS])?,
         Files::OfImage(image, own) => image_root::show(image, own, place, device)?,
     }
     let root = folder(place).context("cannot open the container's root folder")?;
@@ -184,31 +182,6 @@ fn container(
         root::seal()
     })?;
     Ok(root)
-}
-
-/// Has all that is in `from` seen in `to`. Of the file system `device`, folders are made anew, so that
-/// something can be mounted in them.
-pub(super) fn copy(from: &Path, to: &Path, device: u64) -> anyhow::Result<()> {
-    for entry in fs::read_dir(from).context("cannot read a folder of the pod's")? {
-        let name = entry?.file_name();
-        if from == Path::new("/") && [VOLUMES, CONTAINERS].iter().any(|hidden| name == *hidden) {
-            continue;
-        }
-        let (from, to) = (from.join(&name), to.join(&name));
-        let metadata = fs::symlink_metadata(&from)
-            .with_context(|| format!("cannot read {}", from.display()))?;
-        if metadata.is_dir() && metadata.dev() == device {
-            root::folder(&to, metadata.mode() & 0o7777)?;
-            copy(&from, &to, device)?;
-        } else {
-            root::show(&from, &to)?;
-            if metadata.is_file() && metadata.dev() == device {
-                // One of the pod's own, whose file system is read-only only from `root::seal` on.
-                root::remount(&to, READ_ONLY).context("cannot make a file read-only")?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Where a container's volumes are mounted, in the root folder of this process.

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
@@ -68,7 +68,7 @@ const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
 const HIDDEN: [&str; 6] =
     ["kcore", "keys", "latency_stats", "sched_debug", "sysrq-trigger", "timer_list"];
 /// Folders of /proc in which settings of the machine are, read-only as with these.
-const READ_ONLY: [&str; 4] = ["bus", "fs", "irq", "sys"];
+const SETTINGS_OF_KERNEL: [&str; 4] = ["bus", "fs", "irq", "sys"];
 /// Folders of /proc about the machine's hardware.
 const HARDWARE: [&str; 2] = ["acpi", "scsi"];
 
@@ -80,6 +80,10 @@ const ROOT_SIZE: &str = "mode=755,size=1m";
 const SHARED_MEMORY_SIZE: &str = "mode=1777,size=64m";
 /// Of what has nothing in it, and is read-only.
 const EMPTY: &str = "mode=755,size=0";
+
+/// How what pods may not change is mounted.
+pub(super) const READ_ONLY: MsFlags =
+    MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_RDONLY);
 
 const NOTHING: Option<&str> = None;
 
@@ -193,6 +197,31 @@ pub(super) fn remount(place: impl AsRef<Path>, flags: MsFlags) -> nix::Result<()
     mount(NOTHING, place.as_ref(), NOTHING, flags, NOTHING)
 }
 
+/// Has all that is in `from` seen in `to`. Of the file system `device`, folders are made anew, so that
+/// something can be mounted in them. What is called as one of `without` is left out.
+pub(super) fn copy(from: &Path, to: &Path, device: u64, without: &[&str]) -> anyhow::Result<()> {
+    for entry in fs::read_dir(from).context("cannot read a folder of the pod's")? {
+        let name = entry?.file_name();
+        if without.iter().any(|one| name == *one) {
+            continue;
+        }
+        let (from, to) = (from.join(&name), to.join(&name));
+        let metadata = fs::symlink_metadata(&from)
+            .with_context(|| format!("cannot read {}", from.display()))?;
+        if metadata.is_dir() && metadata.dev() == device {
+            folder(&to, metadata.mode() & 0o7777)?;
+            copy(&from, &to, device, &[])?;
+        } else {
+            show(&from, &to)?;
+            if metadata.is_file() && metadata.dev() == device {
+                // One of the pod's own, whose file system is read-only only from [`seal`] on.
+                remount(&to, READ_ONLY).context("cannot make a file read-only")?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The devices that are no hardware, and terminals and shared memory of the pod's own.
 fn devices(dev: &Path) -> anyhow::Result<()> {
     for name in DEVICES {
@@ -234,7 +263,9 @@ fn processes(proc: &Path) -> anyhow::Result<()> {
     for place in HARDWARE.iter().map(|name| proc.join(name)).filter(|place| place.is_dir()) {
         mount_in_memory(&place, MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY, EMPTY)?;
     }
-    for place in READ_ONLY.iter().map(|name| proc.join(name)).filter(|place| place.is_dir()) {
+    for place in
+        SETTINGS_OF_KERNEL.iter().map(|name| proc.join(name)).filter(|place| place.is_dir())
+    {
         bind(&place, &place)?;
         remount(&place, flags | MsFlags::MS_RDONLY)
             .with_context(|| format!("cannot make {} read-only", place.display()))?;
