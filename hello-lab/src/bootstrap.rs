@@ -4,7 +4,8 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -13,8 +14,8 @@ use crate::node::network::{NODE, POD_NETWORK, POD_PREFIX};
 use crate::objects::defaults;
 use crate::objects::meta::condition;
 use crate::objects::names::{
-    API_SERVICE, API_SERVICE_ADDRESS, DNS_DEPLOYMENT, DNS_SERVICE, DNS_SERVICE_ADDRESS, NODE_NAME,
-    ROOT_CA,
+    API_SERVICE, API_SERVICE_ADDRESS, DNS_DEPLOYMENT, DNS_SERVICE, DNS_SERVICE_ADDRESS, LOOKED_FOR,
+    NODE_NAME, ROOT_CA,
 };
 use crate::objects::{Key, Kind, Object, Store};
 
@@ -33,6 +34,8 @@ const RENEWAL: Duration = Duration::from_secs(10);
 pub struct Bootstrap {
     store: Store,
     objects: Vec<Own>,
+    /// Those that have been seen on their way out, and since when they are gone.
+    leaving: BTreeMap<Key, Option<Instant>>,
 }
 
 /// An object as it is to be.
@@ -72,11 +75,11 @@ impl Bootstrap {
             Own::new(Kind::Deployment, dns_deployment(), &["/spec/template/spec"]),
         ]);
         let objects = objects.collect();
-        Self { store, objects }
+        Self { store, objects, leaving: BTreeMap::new() }
     }
 
     /// Keeps them for ever.
-    pub async fn run(self) {
+    pub async fn run(mut self) {
         let mut version = 0;
         let mut renewal = tokio::time::interval(RENEWAL);
         loop {
@@ -86,14 +89,35 @@ impl Bootstrap {
                     self.step();
                 }
                 _ = renewal.tick() => self.renew_lease(),
+                () = may_return(self.leaving.values().flatten().min().copied()) => self.step(),
             }
         }
     }
 
     /// Adds what is missing, and puts right what was changed.
-    pub fn step(&self) {
+    pub fn step(&mut self) {
         for own in &self.objects {
-            self.keep(own);
+            if self.may_be_made(&own.key) {
+                self.keep(own);
+            }
+        }
+        for own in &self.objects {
+            match self.store.get(&own.key) {
+                Ok(object) if object.is_terminating() => {
+                    self.leaving.insert(own.key.clone(), None);
+                }
+                Ok(_) => {
+                    self.leaving.remove(&own.key);
+                }
+                Err(_) => {
+                    // One that could not be made is tried again when that time is over once more.
+                    if let Some(gone) = self.leaving.get_mut(&own.key)
+                        && gone.is_none_or(|gone| gone.elapsed() >= LOOKED_FOR)
+                    {
+                        *gone = Some(Instant::now());
+                    }
+                }
+            }
         }
         if self.store.get(&lease_key()).is_err() {
             self.renew_lease();
@@ -118,6 +142,15 @@ impl Bootstrap {
                     },
                 }),
             );
+        }
+    }
+
+    /// Whether the name of an object that left in two steps has been free for long enough.
+    fn may_be_made(&self, key: &Key) -> bool {
+        match self.leaving.get(key) {
+            None => true,
+            Some(Some(gone)) => gone.elapsed() >= LOOKED_FOR,
+            Some(None) => self.store.get(key).is_ok(),
         }
     }
 
@@ -155,6 +188,14 @@ impl Bootstrap {
             // Somebody else was faster: that is a change, after which this is done again.
             Err(error) => tracing::debug!("{error}"),
         }
+    }
+}
+
+/// Resolves when what has been gone since then may return.
+async fn may_return(gone: Option<Instant>) {
+    match gone {
+        Some(gone) => tokio::time::sleep(LOOKED_FOR.saturating_sub(gone.elapsed())).await,
+        None => std::future::pending().await,
     }
 }
 

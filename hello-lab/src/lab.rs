@@ -46,7 +46,8 @@ pub async fn run(stage: &Stage, mut ready: impl Write) -> anyhow::Result<Infalli
     let enforcer = Enforcer::new(store.clone(), stage.settings.behaviour());
     let proxy = ServiceProxy::new(store.clone());
 
-    let bootstrap = Bootstrap::new(store.clone(), KUBERNETES_VERSION, listener.certificate_pem());
+    let mut bootstrap =
+        Bootstrap::new(store.clone(), KUBERNETES_VERSION, listener.certificate_pem());
     bootstrap.step();
 
     let program = std::env::current_exe().context("cannot find this program")?;

@@ -36,7 +36,12 @@ fn every_command_of_the_tutorial_does_what_the_readme_shows() {
             );
         }
     }
-    assert_eq!(lab.kubectl("get deploy,netpol -A -oname"), "");
+    assert_eq!(lab.kubectl("get netpol -A -oname"), "");
+    assert_eq!(
+        lab.kubectl("get deploy -A -oname").trim(),
+        "deployment.apps/coredns",
+        "the lab's own"
+    );
 }
 
 #[test]

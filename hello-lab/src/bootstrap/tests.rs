@@ -3,17 +3,18 @@
 
 use super::*;
 use crate::controllers;
+use crate::objects::deletion::{Deletion, Propagation, delete};
 use crate::objects::names::SERVICE_NAME_LABEL;
 
 fn start() -> (Store, Bootstrap) {
     let store = Store::default();
-    let bootstrap = Bootstrap::new(store.clone(), "v1.34.0", "a certificate");
-    settle(&store, &bootstrap);
+    let mut bootstrap = Bootstrap::new(store.clone(), "v1.34.0", "a certificate");
+    settle(&store, &mut bootstrap);
     (store, bootstrap)
 }
 
 /// Steps until nothing changes any more.
-fn settle(store: &Store, bootstrap: &Bootstrap) {
+fn settle(store: &Store, bootstrap: &mut Bootstrap) {
     for _ in 0..100 {
         let before = store.version();
         bootstrap.step();
@@ -87,29 +88,29 @@ fn a_cluster_has_its_objects_from_the_start() {
 
 #[test]
 fn each_object_that_is_removed_comes_back_and_so_do_all_at_once() {
-    let (store, bootstrap) = start();
+    let (store, mut bootstrap) = start();
     let before = everything(&store);
     for (key, _) in &before {
         let removed = store.remove(key).unwrap();
-        settle(&store, &bootstrap);
+        settle(&store, &mut bootstrap);
         assert_same(&store, &before, &format!("{key:?}"));
         assert_ne!(store.get(key).unwrap().uid(), removed.uid());
     }
     for (key, _) in &before {
         store.remove(key).unwrap();
     }
-    settle(&store, &bootstrap);
+    settle(&store, &mut bootstrap);
     assert_same(&store, &before, "at the end");
 }
 
 #[test]
 fn the_deployment_of_the_dns_has_as_many_pods_as_somebody_says() {
-    let (store, bootstrap) = start();
+    let (store, mut bootstrap) = start();
     let (namespace, name) = DNS_DEPLOYMENT;
     let key = Key::new(Kind::Deployment, namespace, name);
     for replicas in [2, 0, 1] {
         store.change(&key, |dns| dns["spec"]["replicas"] = replicas.into()).unwrap();
-        settle(&store, &bootstrap);
+        settle(&store, &mut bootstrap);
         let pods = store.list(Kind::Pod, Some(namespace)).0;
         // Nobody runs them here, nor ends them.
         let wanted = pods.iter().filter(|pod| !pod.is_terminating()).count();
@@ -119,7 +120,7 @@ fn the_deployment_of_the_dns_has_as_many_pods_as_somebody_says() {
 
 #[test]
 fn what_makes_them_what_they_are_is_put_right() {
-    let (store, bootstrap) = start();
+    let (store, mut bootstrap) = start();
     let before = everything(&store);
     let changes: [(Kind, (&str, &str), Value); 10] = [
         (Kind::Service, DNS_SERVICE, json!({"spec": {"selector": {"k8s-app": "x", "y": "z"}}})),
@@ -148,19 +149,41 @@ fn what_makes_them_what_they_are_is_put_right() {
         let key = Key::new(kind, namespace, name);
         store.change(&key, |object| json_patch::merge(object, &change)).unwrap();
         assert_ne!(everything(&store), before, "{change}");
-        settle(&store, &bootstrap);
+        settle(&store, &mut bootstrap);
         assert_same(&store, &before, &change.to_string());
     }
 }
 
 #[test]
 fn what_somebody_adds_stays() {
-    let (store, bootstrap) = start();
+    let (store, mut bootstrap) = start();
     let key = Key::new(Kind::Node, "", NODE_NAME);
     let change = json!({"metadata": {"labels": {"disk": "ssd"}}, "spec": {"unschedulable": true}});
     store.change(&key, |node| json_patch::merge(node, &change)).unwrap();
-    settle(&store, &bootstrap);
+    settle(&store, &mut bootstrap);
     let node = store.get(&key).unwrap();
     assert_eq!(node.labels()["disk"], "ssd");
     assert_eq!(node.value()["spec"]["unschedulable"], true);
+}
+
+#[test]
+fn what_leaves_in_two_steps_comes_back_when_its_name_has_been_free_for_a_while() {
+    let (store, mut bootstrap) = start();
+    let (namespace, name) = DNS_DEPLOYMENT;
+    let key = Key::new(Kind::Deployment, namespace, name);
+    let deletion = Deletion { propagation: Propagation::Orphan, ..Deletion::default() };
+    let (_, gone) = delete(&store, &key, &deletion).unwrap();
+    assert!(!gone);
+    bootstrap.step();
+    let began = Instant::now();
+    controllers::step(&store);
+    assert!(store.get(&key).is_err());
+    while store.get(&key).is_err() {
+        bootstrap.step();
+    }
+    assert!(began.elapsed() >= LOOKED_FOR);
+    // What leaves in one is there again at once.
+    let (_, gone) = delete(&store, &key, &Deletion::default()).unwrap();
+    bootstrap.step();
+    assert!(gone && store.get(&key).is_ok());
 }

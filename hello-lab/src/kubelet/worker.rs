@@ -23,13 +23,9 @@ use super::{deadline, environment, ephemeral, init, unsupported};
 use crate::loops::panic_text;
 use crate::node::network::{self, PodNetwork};
 use crate::objects::events::Severity;
+use crate::objects::names::LOOKED_FOR;
 use crate::objects::{Key, Kind, Object, deletion};
 use crate::shim::Pod;
-
-/// How long a pod whose name returns stays at least once it is deleted. kubectl asks for it twice, within some
-/// milliseconds, before it watches; were the first the old one and the second the new, it would wait for the
-/// end of the new one (`IsDeleted` of k8s.io/kubectl/pkg/cmd/wait/delete.go). No kubelet is as quick.
-const LOOKED_FOR: Duration = Duration::from_millis(200);
 
 /// Runs `pod` until it is wanted no more, then removes it from the store.
 pub(super) async fn run(
@@ -51,6 +47,7 @@ pub(super) async fn run(
         Instant::now()
     };
     let ((), deleted) = tokio::join!(life, deleted);
+    // No kubelet is as quick.
     if running.name_returns() && matches!(*wanted.borrow(), Wanted::Stop(_)) {
         tokio::time::sleep(LOOKED_FOR.saturating_sub(deleted.elapsed())).await;
     }

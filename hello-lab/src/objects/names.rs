@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// The version of Kubernetes whose API the lab's is a part of.
 pub const KUBERNETES_VERSION: &str = "v1.34.0";
@@ -35,6 +36,12 @@ pub const SERVICE_NETWORK: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 0);
 
 /// Its prefix length.
 pub const SERVICE_PREFIX: u8 = 16;
+
+/// How long the name of what is deleted in two steps stays free, or the old one's, at least, where one of the same
+/// name comes in its place. kubectl asks for it twice, within some milliseconds, before it watches; were the first the
+/// old one and the second the new, it would wait for the end of the new one (`IsDeleted` of
+/// k8s.io/kubectl/pkg/cmd/wait/delete.go).
+pub const LOOKED_FOR: Duration = Duration::from_millis(200);
 
 /// The ports that Services of type `NodePort` have on the node (`--service-node-port-range` of an API server).
 pub const NODE_PORTS: RangeInclusive<u16> = 30_000..=32_767;
