@@ -83,8 +83,13 @@ fn a_person_talks_to_what_run_began_and_comes_back_to_it() {
     let lab = lab_with_a_shell(As::Myself);
     let start = "run shell -it --leave-stdin-open --image=busybox --restart=Never";
     let mut shell = Typist::start(&lab, start, (91, 17));
-    shell.enter("tty; stty size; echo $TERM; echo $HOSTNAME");
-    for text in ["/dev/pts/", "17 91", "xterm", "shell"] {
+    shell.enter("tty; echo $TERM; echo $HOSTNAME");
+    // kubectl sends the size beside the first keys, not before them.
+    wait_for("17 91", || {
+        shell.enter("stty size");
+        shell.has("17 91").then_some(())
+    });
+    for text in ["/dev/pts/", "xterm", "shell"] {
         shell.until(text);
     }
     shell.resize(132, 43);

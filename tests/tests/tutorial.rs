@@ -63,7 +63,11 @@ fn validate_fails_where_no_policy_bites_and_cleans_up_all_the_same() {
         said.contains("still connects after 6s, although a NetworkPolicy forbids it"),
         "{said}"
     );
-    assert_eq!(lab.kubectl("get deploy -A"), "");
+    assert_eq!(
+        lab.kubectl("get deploy -A -oname").trim(),
+        "deployment.apps/coredns",
+        "the lab's own"
+    );
 }
 
 #[test]

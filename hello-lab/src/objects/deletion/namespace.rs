@@ -98,6 +98,7 @@ mod tests {
     use super::super::{Deletion, delete};
     use super::*;
     use crate::objects::kind::Key;
+    use crate::objects::names::NODE_NAME;
 
     fn store() -> (Store, Key) {
         let store = Store::default();
@@ -124,7 +125,9 @@ mod tests {
         let (store, key) = store();
         store.change(&key, |namespace| namespace["spec"]["finalizers"] = json!([])).unwrap();
         let metadata = json!({"metadata": {"name": "a", "namespace": "n"}});
-        store.create(Kind::Pod, metadata.clone()).unwrap();
+        let mut pod = metadata.clone();
+        pod["spec"]["nodeName"] = NODE_NAME.into();
+        store.create(Kind::Pod, pod).unwrap();
         store.create(Kind::NetworkPolicy, metadata).unwrap();
         let (namespace, gone) = delete(&store, &key, &Deletion::default()).unwrap();
         assert!(!gone && namespace.value()["status"]["phase"] == "Terminating");
