@@ -254,7 +254,14 @@ impl Running {
             };
             containers.spawn(container.run());
         }
-        containers.join_all().await;
+        while let Some(ended) = containers.join_next().await {
+            // One that panicked is the worker's fault to tell; one that was cancelled ends with the lab.
+            if let Err(error) = ended
+                && let Ok(panic) = error.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
     }
 
     fn clean_up(&self) {
