@@ -14,12 +14,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 : "${CONFORMANCE_E2E:?is the compiled specs}" "${AGNHOST:?is the program that their pods run}"
 
-lab=()
-while [ $# -gt 0 ] && [ "$1" != -- ]; do
-  lab+=("$1")
-  shift
-done
-[ $# -eq 0 ] || shift
+# shellcheck source=tests/suite/lab.sh
+. tests/suite/lab.sh
 
 # Where an ordinary user can read them, too.
 home=$(mktemp -d)
@@ -30,11 +26,7 @@ if [ -n "${NONEWPRIVS:-}" ]; then
   install -m 755 "$NONEWPRIVS" "$home/nnp"
   lab+=(--image "${NONEWPRIVS_IMAGE:-registry.k8s.io/e2e-test-images/nonewprivs:1.3}=$home/nnp")
 fi
-as=(env)
-if [ -n "${AS:-}" ]; then
-  chown "$AS" "$home"
-  as=(setpriv --reuid "$AS" --regid "$(id -g "$AS")" --clear-groups env)
-fi
+as_user "$home"
 logs=${LOGS:-$home/logs}
 mkdir -p "$logs"
 [ -z "${AS:-}" ] || chown "$AS" "$logs"

@@ -10,12 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 : "${AGNHOST:?is the program that the pods run}"
 version=v0.5.6
 
-lab=()
-while [ $# -gt 0 ] && [ "$1" != -- ]; do
-  lab+=("$1")
-  shift
-done
-[ $# -eq 0 ] || shift
+# shellcheck source=tests/suite/lab.sh
+. tests/suite/lab.sh
 [ $# -gt 0 ] || set -- --server-protocol TCP,UDP --exclude sctp
 
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/hello-network-policy/cyclonus-$version

@@ -10,23 +10,15 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 : "${NETPOL_E2E:?is the compiled tests}" "${AGNHOST:?is the program that their pods run}"
 
-lab=()
-while [ $# -gt 0 ] && [ "$1" != -- ]; do
-  lab+=("$1")
-  shift
-done
-[ $# -eq 0 ] || shift
+# shellcheck source=tests/suite/lab.sh
+. tests/suite/lab.sh
 
 # Where an ordinary user can read them, too.
 home=$(mktemp -d)
 trap 'rm -rf "$home"' EXIT
 install -m 755 "$NETPOL_E2E" "$home/netpol.test"
 install -m 755 "$AGNHOST" "$home/agnhost"
-as=(env)
-if [ -n "${AS:-}" ]; then
-  chown "$AS" "$home"
-  as=(setpriv --reuid "$AS" --regid "$(id -g "$AS")" --clear-groups env)
-fi
+as_user "$home"
 
 skip=()
 if [ "$(id -u)" = 0 ] && modprobe --quiet sctp 2>/dev/null || [ -d /proc/net/sctp ]; then
