@@ -189,6 +189,9 @@ impl FurtherImage {
     }
 }
 
+/// What begins with these is compressed by gzip (RFC 1952, 2.3.1).
+pub(crate) const GZIP: [u8; 2] = [0x1f, 0x8b];
+
 /// Where tar(5) has its magic number, after a name and numbers.
 const MAGIC_OF_TAR: (usize, &[u8]) = (257, b"ustar");
 
@@ -208,7 +211,7 @@ fn form(path: &Path) -> std::io::Result<Form> {
     };
     let (at, magic) = MAGIC_OF_TAR;
     let is_tar = head.get(at..).is_some_and(|rest| rest.starts_with(magic));
-    Ok(if is_tar || head.starts_with(&[0x1f, 0x8b]) { Form::Archive } else { Form::Program })
+    Ok(if is_tar || head.starts_with(&GZIP) { Form::Archive } else { Form::Program })
 }
 
 /// What the processes of a lab's start tell each other: one argument, as JSON.

@@ -89,7 +89,7 @@ impl Bootstrap {
                     self.step();
                 }
                 _ = renewal.tick() => self.renew_lease(),
-                () = may_return(self.leaving.values().flatten().min().copied()) => self.step(),
+                () = until_return(self.leaving.values().flatten().min().copied()) => self.step(),
             }
         }
     }
@@ -97,26 +97,23 @@ impl Bootstrap {
     /// Adds what is missing, and puts right what was changed.
     pub fn step(&mut self) {
         for own in &self.objects {
-            if self.may_be_made(&own.key) {
-                self.keep(own);
-            }
-        }
-        for own in &self.objects {
-            match self.store.get(&own.key) {
-                Ok(object) if object.is_terminating() => {
+            if let Ok(object) = self.store.get(&own.key) {
+                if object.is_terminating() {
                     self.leaving.insert(own.key.clone(), None);
-                }
-                Ok(_) => {
+                } else {
                     self.leaving.remove(&own.key);
                 }
-                Err(_) => {
-                    // One that could not be made is tried again when that time is over once more.
-                    if let Some(gone) = self.leaving.get_mut(&own.key)
-                        && gone.is_none_or(|gone| gone.elapsed() >= LOOKED_FOR)
-                    {
-                        *gone = Some(Instant::now());
-                    }
-                }
+                self.repair(own);
+                continue;
+            }
+            let gone = self.leaving.get(&own.key).copied();
+            let is_made = gone.is_none_or(|gone| gone.is_some_and(may_return))
+                && self.create(own.key.kind, own.value.clone());
+            if is_made {
+                self.leaving.remove(&own.key);
+            } else if gone.is_some_and(|gone| gone.is_none_or(may_return)) {
+                // One that could not be made is tried again when that time is over once more.
+                self.leaving.insert(own.key.clone(), Some(Instant::now()));
             }
         }
         if self.store.get(&lease_key()).is_err() {
@@ -145,20 +142,7 @@ impl Bootstrap {
         }
     }
 
-    /// Whether the name of an object that left in two steps has been free for long enough.
-    fn may_be_made(&self, key: &Key) -> bool {
-        match self.leaving.get(key) {
-            None => true,
-            Some(Some(gone)) => gone.elapsed() >= LOOKED_FOR,
-            Some(None) => self.store.get(key).is_ok(),
-        }
-    }
-
-    fn keep(&self, own: &Own) {
-        if self.store.get(&own.key).is_err() {
-            self.create(own.key.kind, own.value.clone());
-            return;
-        }
+    fn repair(&self, own: &Own) {
         let repaired = self.store.change(&own.key, |object| {
             let replicas = object["spec"]["replicas"].clone();
             json_patch::merge(object, &own.value);
@@ -180,19 +164,29 @@ impl Bootstrap {
         }
     }
 
-    fn create(&self, kind: Kind, value: Value) {
+    /// Whether it has been made.
+    fn create(&self, kind: Kind, value: Value) -> bool {
         match self.store.create(kind, value) {
             Ok(object) => {
                 tracing::debug!("made {} {}", kind.resource().kind, name(&object));
+                true
             }
             // Somebody else was faster: that is a change, after which this is done again.
-            Err(error) => tracing::debug!("{error}"),
+            Err(error) => {
+                tracing::debug!("{error}");
+                false
+            }
         }
     }
 }
 
-/// Resolves when what has been gone since then may return.
-async fn may_return(gone: Option<Instant>) {
+/// Whether the name of what has been gone since then has been free for long enough.
+fn may_return(gone: Instant) -> bool {
+    gone.elapsed() >= LOOKED_FOR
+}
+
+/// Resolves when that is so.
+async fn until_return(gone: Option<Instant>) {
     match gone {
         Some(gone) => tokio::time::sleep(LOOKED_FOR.saturating_sub(gone.elapsed())).await,
         None => std::future::pending().await,

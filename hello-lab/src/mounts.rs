@@ -1,6 +1,7 @@
 //! File systems that the lab mounts in its own mount namespace, and folders that are entered as if they were
 //! the root.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,14 @@ pub fn mount_in_memory(place: &Path, flags: MsFlags, options: &str) -> anyhow::R
 pub fn inside(root: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
+/// The regular file at `path` in the folder `root`, as if that were the root folder.
+pub fn file_inside(root: &Path, path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = openat2(folder(root)?, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
+    let file = File::from(file);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 /// The folder at `path`, open to find others in it.

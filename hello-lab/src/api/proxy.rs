@@ -165,9 +165,7 @@ fn endpoint(
     let wanted = wanted.ok_or_else(|| none(&format!("port {port:?}")))?;
     let name = wanted["name"].as_str().unwrap_or_default();
     let (slices, _) = store.list(Kind::EndpointSlice, Some(service.namespace()));
-    for slice in slices.iter().filter(|slice| {
-        slice.labels().get("kubernetes.io/service-name").is_some_and(|of| of == service.name())
-    }) {
+    for slice in slices.iter().filter(|slice| slice.is_slice_of(service)) {
         let slice = slice.typed::<EndpointSlice>();
         let mut ports = slice.ports.iter().flatten();
         let port = ports.find(|port| port.name.as_deref().unwrap_or_default() == name);

@@ -85,9 +85,8 @@ fn has_mirror(store: &Store, endpoints: &Object) -> bool {
 /// The slices that the controller of them keeps for a Service, or that mirror an object.
 fn slices_of(store: &Store, service: &Object) -> Vec<Value> {
     let is_own = |slice: &Object| {
-        let labels = slice.labels();
-        labels.get(SERVICE_NAME_LABEL).is_some_and(|name| name == service.name())
-            && labels.get(MANAGED_BY_LABEL).is_some_and(|manager| manager == MANAGER)
+        slice.is_slice_of(service)
+            && slice.labels().get(MANAGED_BY_LABEL).is_some_and(|manager| manager == MANAGER)
     };
     let slices = store.list(Kind::EndpointSlice, Some(service.namespace())).0;
     slices.iter().filter(|slice| is_own(slice)).map(|slice| slice.value().clone()).collect()

@@ -12,7 +12,6 @@ use netpol::port::Protocol;
 use crate::node::network::services::{ServicePort, ServiceTable};
 use crate::node::network::{NODE, NetworkError};
 use crate::node::per_pod::{Follower, Table};
-use crate::objects::names::SERVICE_NAME_LABEL;
 use crate::objects::{Kind, Store};
 
 /// The tables are not written more often than this: while pods start, Services change a hundred
@@ -99,13 +98,7 @@ fn service_ports(store: &Store) -> Vec<ServicePort> {
         };
         let own: Vec<&EndpointSlice> = slices
             .iter()
-            .filter(|slice| {
-                slice.namespace() == service.namespace()
-                    && slice
-                        .labels()
-                        .get(SERVICE_NAME_LABEL)
-                        .is_some_and(|name| name == service.name())
-            })
+            .filter(|slice| slice.is_slice_of(&service))
             .map(|slice| slice.typed())
             .collect();
         for port in spec.ports.iter().flatten() {

@@ -9,6 +9,7 @@ use netpol::selector::labels_of;
 use serde_json::{Map, Value, json};
 
 use super::kind::{Key, Kind};
+use super::names::SERVICE_NAME_LABEL;
 use super::typed::Typed;
 
 /// One version of an object: its JSON, in which no null is left, and the same as the type of its kind.
@@ -119,6 +120,13 @@ impl Object {
     #[must_use]
     pub fn labels(&self) -> BTreeMap<String, String> {
         labels_of(&self.value["metadata"])
+    }
+
+    /// Whether this EndpointSlice is one of `service`'s.
+    #[must_use]
+    pub fn is_slice_of(&self, service: &Object) -> bool {
+        self.namespace() == service.namespace()
+            && self.labels().get(SERVICE_NAME_LABEL).is_some_and(|name| name == service.name())
     }
 
     /// Whether it is being deleted.

@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::layers::{self, LayerError};
-use crate::mounts::folder;
+use crate::args::GZIP;
+use crate::mounts::file_inside;
+use crate::shim::absolute;
 
 /// The longest index, manifest or configuration that is read; real ones have some kilobytes.
 const LONGEST: u64 = 4 << 20;
@@ -206,7 +207,7 @@ impl Files {
         let mut archive = path.to_owned();
         let mut file = BufReader::new(File::open(path).map_err(cannot_read(&name))?);
         let head = io::BufRead::fill_buf(&mut file).map_err(cannot_read(&name))?;
-        if head.starts_with(&[0x1f, 0x8b]) {
+        if head.starts_with(&GZIP) {
             // Its files are read in another order than they are in.
             scratch.clone_into(&mut archive);
             let unpacked = File::create_new(&archive)
@@ -226,17 +227,11 @@ impl Files {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         match self {
             Self::Folder(root) => {
-                let root = folder(root).map_err(failed())?;
-                let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-                let file = openat2(root, name, flags, Mode::empty(), ResolveFlags::IN_ROOT);
-                let file = File::from(file.map_err(io::Error::from).map_err(failed())?);
-                if !file.metadata().is_ok_and(|there| there.is_file()) {
-                    return Err(failed()(missing()));
-                }
+                let file = file_inside(root, Path::new(name)).map_err(failed())?;
                 Ok(Box::new(file))
             }
             Self::Packed { archive, places } => {
-                let mut name = normal(Path::new(name));
+                let mut name = absolute(Path::new(name));
                 // One link is what there is; more would be a circle.
                 if let Some(Place::Same(other)) = places.get(&name) {
                     name = other.clone();
@@ -319,7 +314,7 @@ fn places(archive: &Path) -> io::Result<BTreeMap<PathBuf, Place>> {
     let mut places = BTreeMap::new();
     for entry in archive.entries_with_seek()? {
         let entry = entry?;
-        let name = normal(&entry.path()?);
+        let name = absolute(&entry.path()?);
         let place = match entry.header().entry_type() {
             tar::EntryType::Regular | tar::EntryType::Continuous => {
                 Place::At { offset: entry.raw_file_position(), length: entry.size() }
@@ -331,28 +326,13 @@ fn places(archive: &Path) -> io::Result<BTreeMap<PathBuf, Place>> {
                 } else {
                     name.parent().unwrap_or(Path::new(""))
                 };
-                Place::Same(normal(&of.join(to)))
+                Place::Same(absolute(&of.join(to)))
             }
             _ => continue,
         };
         places.insert(name, place);
     }
     Ok(places)
-}
-
-/// A path from the archive's root folder on.
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => normal.push(name),
-            Component::ParentDir => {
-                normal.pop();
-            }
-            _ => {}
-        }
-    }
-    normal
 }
 
 #[cfg(test)]

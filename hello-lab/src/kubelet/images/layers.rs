@@ -18,6 +18,7 @@ use flate2::bufread::MultiGzDecoder;
 use rustix::fs::{CWD, FileType, Mode};
 use tar::{Archive, Entry, EntryType};
 
+use crate::args::GZIP;
 use crate::mounts::{by_number, folder, inside};
 
 /// Before the name of what a layer takes away, and the whole name of the mark that takes away all that is
@@ -61,7 +62,7 @@ pub(super) fn unpack(layer: impl Read, root: &Path) -> Result<(), LayerError> {
         return Err(LayerError::Zstd);
     }
     let root = Root { root: folder(root).map_err(LayerError::Read)?, new: HashSet::new() };
-    if head.starts_with(&[0x1f, 0x8b]) {
+    if head.starts_with(&GZIP) {
         root.unpack(MultiGzDecoder::new(layer))
     } else {
         root.unpack(layer)

@@ -6,11 +6,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-
 use super::archive::{self, ArchiveError, RunConfig};
 use super::{Image, USER};
-use crate::mounts::{folder, inside};
+use crate::mounts::{file_inside, folder, inside};
 
 /// The most of an /etc/passwd that is read.
 const LONGEST: u64 = 1 << 20;
@@ -84,11 +82,9 @@ fn image(config: RunConfig, root: PathBuf) -> Result<Image, RootError> {
 
 /// The number of a user in the passwd(5) of a root folder.
 fn user_of(root: &Path, name: &str) -> Option<u32> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file =
-        openat2(folder(root).ok()?, "etc/passwd", flags, Mode::empty(), ResolveFlags::IN_ROOT);
+    let file = file_inside(root, Path::new("etc/passwd")).ok()?;
     let mut text = String::new();
-    File::from(file.ok()?).take(LONGEST).read_to_string(&mut text).ok()?;
+    file.take(LONGEST).read_to_string(&mut text).ok()?;
     text.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?

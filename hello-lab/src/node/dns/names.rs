@@ -9,7 +9,7 @@ use hickory_server::proto::rr::{Name, RData};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
-use crate::objects::names::{CLUSTER_DOMAIN, SERVICE_NAME_LABEL};
+use crate::objects::names::CLUSTER_DOMAIN;
 use crate::objects::{Key, Kind, Object, Store};
 
 /// What is known of a name.
@@ -98,9 +98,7 @@ impl Service {
     fn get(store: &Store, namespace: &str, name: &str) -> Option<Self> {
         let object = store.get(&Key::new(Kind::Service, namespace, name)).ok()?;
         let mut slices = store.list(Kind::EndpointSlice, Some(namespace)).0;
-        slices.retain(|slice| {
-            slice.labels().get(SERVICE_NAME_LABEL).is_some_and(|service| service == name)
-        });
+        slices.retain(|slice| slice.is_slice_of(&object));
         Some(Self { object, slices })
     }
 
@@ -190,6 +188,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::objects::names::SERVICE_NAME_LABEL;
 
     fn found(name: &str) -> Found {
         let store = Store::default();
