@@ -33,8 +33,7 @@ impl Lint<'_> {
                 Endpoints::Pods(pods) => pods,
                 Endpoints::Unknown | Endpoints::External(_) => Vec::new(),
             };
-            let written = self.context.written.iter();
-            let written = written.filter(|target| std::ptr::eq(target.service, service));
+            let written = self.context.written.of_service(service);
             let mut ends = pods.into_iter().map(End::Pod).chain(written.map(|target| target.end));
             let held = |end: End<'_>| match end {
                 End::Pod(pod) => pod.addresses.iter().any(|address| holds(*address)),
@@ -67,8 +66,7 @@ impl Lint<'_> {
 
     /// What to name for a Service without a selector, where its endpoints are written down.
     fn written_instead(&self, service: &Service) -> String {
-        let written = self.context.written.iter();
-        let written = written.filter(|target| std::ptr::eq(target.service, service));
+        let written = self.context.written.of_service(service);
         let mut names: Vec<String> = written.map(|target| told(target.end)).collect();
         names.sort();
         names.dedup();

@@ -43,6 +43,11 @@ impl<'a> Written<'a> {
         self.0.iter()
     }
 
+    /// Those of a Service, which is one of the cluster's.
+    pub(super) fn of_service(&self, service: &Service) -> impl Iterator<Item = &Target<'a>> {
+        self.0.iter().filter(move |target| std::ptr::eq(target.service, service))
+    }
+
     /// Those of a port of a Service, which is one of the cluster's.
     pub(super) fn of_port(&self, port: &ServicePort) -> impl Iterator<Item = &Target<'a>> {
         self.0.iter().filter(move |target| std::ptr::eq(target.port, port))
